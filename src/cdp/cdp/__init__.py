@@ -1,0 +1,1 @@
+"""Contractive diffusion policies: data, networks, diffusion, contraction, training, reports and runtime. Arrays only, no ROS."""

@@ -1,0 +1,1 @@
+"""MuJoCo Franka with camera and tasks behind the topics of the real robot."""

@@ -1,0 +1,1 @@
+"""Lifecycle policy node and command guard: the ROS edge of cdp and cdp_franka."""

@@ -1,0 +1,1 @@
+"""SpaceMouse teleoperation and the episode recorder."""
