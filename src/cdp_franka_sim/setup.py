@@ -19,5 +19,8 @@ setup(
     maintainer_email="maintainers@cdp-robotics.org",
     description="MuJoCo Franka with camera and tasks behind the topics of the real robot.",
     license="Apache-2.0",
-    entry_points={"console_scripts": []},
+    entry_points={
+        "console_scripts": ["episode_runner = cdp_franka_sim.episode_runner:main"],
+        "cdp.commands": ["simulation = cdp_franka_sim.commands:register"],
+    },
 )

@@ -1,0 +1,93 @@
+"""Records demonstrations: robot (real or MuJoCo), command guard, teleop and recorder; in simulation a scripted operator may hold the SpaceMouse.
+
+ros2 launch cdp_policy_node record.launch.py                                   a person with a SpaceMouse (spacenav topics)
+ros2 launch cdp_policy_node record.launch.py operator:=scripted episodes:=120  the scripted operator, as fast as the nodes answer
+"""
+
+from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription, Shutdown
+from launch.conditions import IfCondition
+from launch.launch_description_sources import PythonLaunchDescriptionSource
+from launch.substitutions import EqualsSubstitution, LaunchConfiguration, PathJoinSubstitution
+from launch_ros.actions import Node
+from launch_ros.substitutions import FindPackageShare
+
+from launch import LaunchDescription
+
+SHARE = FindPackageShare("cdp_policy_node")
+
+
+def generate_launch_description() -> LaunchDescription:
+    lockstep = LaunchConfiguration("lockstep")
+    seed = LaunchConfiguration("seed")
+    task = LaunchConfiguration("task")
+    scripted = IfCondition(EqualsSubstitution(LaunchConfiguration("operator"), "scripted"))
+    arguments = [
+        DeclareLaunchArgument("robot_ip", default_value="", description="Address of the real FR3; empty runs MuJoCo instead."),
+        DeclareLaunchArgument("task", default_value="slide", description="Task to record; written into each episode."),
+        DeclareLaunchArgument(
+            "operator",
+            default_value="spacenav",
+            choices=["spacenav", "scripted"],
+            description="Who moves the SpaceMouse: spacenav, a person through the spacenav driver; scripted, the simulator's operator.",
+        ),
+        DeclareLaunchArgument(
+            "lockstep", default_value="false", choices=["true", "false"], description="Simulation only: as fast as the nodes answer."
+        ),
+        DeclareLaunchArgument("episodes", default_value="3", description="Scripted operator only: episodes to keep before the launch ends."),
+        DeclareLaunchArgument("seed", default_value="0", description="Scripted operator only: scene seed of the first episode."),
+        DeclareLaunchArgument("timeout_s", default_value="25.0", description="Scripted operator only: time limit of an episode [s]."),
+        DeclareLaunchArgument("directory", default_value="data/episodes", description="Folder that receives one file an episode."),
+        DeclareLaunchArgument("output", default_value="runs/record", description="Scripted operator only: folder for results.json and the video."),
+    ]
+    robot = IncludeLaunchDescription(
+        PythonLaunchDescriptionSource(PathJoinSubstitution([SHARE, "launch", "robot.launch.py"])),
+        launch_arguments={"robot_ip": LaunchConfiguration("robot_ip"), "task": task, "seed": seed, "lockstep": lockstep}.items(),
+    )
+    teleop = Node(
+        package="cdp_teleop_recorder",
+        executable="teleop_node",
+        name="cdp_teleop",
+        output="screen",
+        parameters=[PathJoinSubstitution([SHARE, "config", "teleop.yaml"]), {"use_sim_time": lockstep}],
+        on_exit=Shutdown(reason="teleop ended"),
+    )
+    recorder = Node(
+        package="cdp_teleop_recorder",
+        executable="recorder_node",
+        name="cdp_recorder",
+        output="screen",
+        parameters=[
+            PathJoinSubstitution([SHARE, "config", "recorder.yaml"]),
+            {"directory": LaunchConfiguration("directory"), "use_sim_time": lockstep},
+        ],
+        on_exit=Shutdown(reason="the recorder ended"),
+    )
+    operator = Node(
+        package="cdp_franka_sim",
+        executable="scripted_operator",
+        name="cdp_scripted_operator",
+        output="screen",
+        condition=scripted,
+        parameters=[{"task": task, "use_sim_time": lockstep}],
+        on_exit=Shutdown(reason="the scripted operator ended"),
+    )
+    runner = Node(
+        package="cdp_franka_sim",
+        executable="episode_runner",
+        name="cdp_episode_runner",
+        output="screen",
+        condition=scripted,
+        parameters=[
+            {
+                "mode": "record",
+                "task": task,
+                "episodes": LaunchConfiguration("episodes"),
+                "seed": seed,
+                "timeout_s": LaunchConfiguration("timeout_s"),
+                "output": LaunchConfiguration("output"),
+                "use_sim_time": lockstep,
+            }
+        ],
+        on_exit=Shutdown(reason="the episodes are done"),
+    )
+    return LaunchDescription([*arguments, robot, teleop, recorder, operator, runner])

@@ -1,0 +1,64 @@
+"""The robot behind its topics: the real FR3 when robot_ip is given, MuJoCo otherwise. Nothing else changes between the two."""
+
+from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription, Shutdown
+from launch.conditions import IfCondition
+from launch.launch_description_sources import PythonLaunchDescriptionSource
+from launch.substitutions import EqualsSubstitution, LaunchConfiguration, NotEqualsSubstitution, PathJoinSubstitution
+from launch_ros.actions import Node
+from launch_ros.substitutions import FindPackageShare
+
+from launch import LaunchDescription
+
+SHARE = FindPackageShare("cdp_policy_node")
+
+
+def generate_launch_description() -> LaunchDescription:
+    robot_ip = LaunchConfiguration("robot_ip")
+    lockstep = LaunchConfiguration("lockstep")
+    simulated = EqualsSubstitution(robot_ip, "")
+    arguments = [
+        DeclareLaunchArgument("robot_ip", default_value="", description="Address of the real FR3; empty runs MuJoCo instead."),
+        DeclareLaunchArgument("task", default_value="slide", description="Task of the simulated scene."),
+        DeclareLaunchArgument("seed", default_value="0", description="Seed of the first simulated scene."),
+        DeclareLaunchArgument(
+            "lockstep",
+            default_value="false",
+            choices=["true", "false"],
+            description="Simulation only: step as fast as the nodes answer, on /clock, instead of in real time.",
+        ),
+        DeclareLaunchArgument(
+            "command_interface",
+            default_value="cartesian",
+            choices=["cartesian", "joint"],
+            description="What the guard commands: the Cartesian impedance controller's equilibrium pose, or joint trajectory points.",
+        ),
+    ]
+    simulator = Node(
+        package="cdp_franka_sim",
+        executable="sim_node",
+        name="cdp_franka_sim",
+        output="screen",
+        condition=IfCondition(simulated),
+        parameters=[
+            PathJoinSubstitution([SHARE, "config", "sim.yaml"]),
+            {"task": LaunchConfiguration("task"), "seed": LaunchConfiguration("seed"), "lockstep": lockstep},
+        ],
+        on_exit=Shutdown(reason="the simulator ended"),
+    )
+    bringup = IncludeLaunchDescription(
+        PythonLaunchDescriptionSource(PathJoinSubstitution([FindPackageShare("franka_bringup"), "launch", "franka.launch.py"])),
+        launch_arguments={"robot_ip": robot_ip, "robot_type": "fr3", "load_gripper": "true"}.items(),
+        condition=IfCondition(NotEqualsSubstitution(robot_ip, "")),
+    )
+    guard = Node(
+        package="cdp_policy_node",
+        executable="guard_node",
+        name="cdp_guard",
+        output="screen",
+        parameters=[
+            PathJoinSubstitution([SHARE, "config", "guard.yaml"]),
+            {"command_interface": LaunchConfiguration("command_interface"), "lockstep": lockstep, "use_sim_time": lockstep},
+        ],
+        on_exit=Shutdown(reason="the command guard ended"),
+    )
+    return LaunchDescription([*arguments, simulator, bringup, guard])
