@@ -1,12 +1,13 @@
 """Deterministic few-step samplers for an x0 denoiser, on numpy arrays and torch tensors alike.
 
 DDIM (arXiv 2010.02502) is the first-order exponential integrator of the probability-flow ODE, DPM-Solver++ 2M (arXiv 2211.01095) the second-order
-multistep one. One DDIM step from t to s < t is ``a_s = r a_t + c x0(a_t, t)`` with ``r = sigma_s / sigma_t`` and ``c = alpha_s - alpha_t r``; its Jacobian
-is ``r I + c J_x0``.
+multistep one. One DDIM step from t to s < t is ``a_s = r a_t + c x0(a_t, t)`` with ``r = sigma_s / sigma_t`` and ``c = alpha_s - alpha_t r``;
+its Jacobian is ``r I + c J_x0``.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -35,7 +36,8 @@ class Step:
 def sampler_steps(steps: int, solver: str, schedule: Schedule) -> list[Step]:
     """Coefficients of the ``steps`` steps from noise to data.
 
-    The last step ends at sigma = 0 (r = 0, c = 1) and is first order: the second-order formula extrapolates in the log signal-to-noise ratio, infinite there.
+    The last step ends at sigma = 0 (r = 0, c = 1) and is first order: the second-order formula extrapolates in the log signal-to-noise ratio,
+    which is infinite there.
     Raises ValueError for ``steps < 1`` or an unknown solver.
     """
     if solver not in SOLVERS:
@@ -43,7 +45,7 @@ def sampler_steps(steps: int, solver: str, schedule: Schedule) -> list[Step]:
     times = schedule.time_grid(steps).tolist()
     made = []
     previous_h = None
-    for t, s in zip(times[:-1], times[1:], strict=True):
+    for t, s in itertools.pairwise(times):
         r = schedule.sigma(s) / schedule.sigma(t)
         c = schedule.alpha(s) - schedule.alpha(t) * r
         extrapolation = 0.0

@@ -61,8 +61,8 @@ class Schedule:
     def time_grid(self, steps: int) -> NDArray[np.float64]:
         """Times (steps + 1,) descending from ``t_max`` to exactly 0.
 
-        ``uniform`` turns the angle of (alpha, sigma) by equal amounts and is the best of the three at 1 to 5 steps; ``quadratic`` spends more steps near
-        the data; ``logsnr`` is uniform in the log signal-to-noise ratio down to ``t_min``, as DPM-Solver++ proposes, and wants ten steps or more.
+        ``uniform`` turns the angle of (alpha, sigma) by equal amounts; ``quadratic`` spends more steps near the data; ``logsnr`` is uniform in the
+        log signal-to-noise ratio down to ``t_min``, as DPM-Solver++ proposes, and wants ten steps or more.
         Raises ValueError unless ``steps >= 1``.
         """
         if steps < 1:

@@ -1,0 +1,53 @@
+"""A whole policy: encoder and denoiser, built from one typed configuration."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from cdp.networks.config import DenoiserConfig, NetworkConfig
+from cdp.networks.dit import DiT1d
+from cdp.networks.encoder import VisionEncoder
+from cdp.networks.mlp import MLPDenoiser
+from cdp.networks.unet import UNet1d
+
+Denoiser = DiT1d | UNet1d | MLPDenoiser
+
+
+class VisionPolicy(nn.Module):
+    """An encoder, run once an observation, and a denoiser, run once a sampler step. The two are exported separately."""
+
+    def __init__(self, encoder: VisionEncoder, denoiser: Denoiser, horizon: int, action_width: int) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.denoiser = denoiser
+        self.horizon = horizon
+        self.action_width = action_width
+
+    def encode(self, image: Tensor, lowdim: Tensor) -> Tensor:
+        """``image`` (B, To, 3, H, W) in [0, 1], normalised ``lowdim`` (B, To, P) -> condition (B, C)."""
+        return self.encoder(image, lowdim)  # type: ignore[no-any-return]
+
+    def denoise(self, x: Tensor, t: Tensor, cond: Tensor) -> Tensor:
+        """Noisy normalised chunk (B, T, D) at times (B,) in (0, 1], condition (B, C) -> x0 (B, T, D)."""
+        return self.denoiser(x, t, cond)  # type: ignore[no-any-return]
+
+
+def build_denoiser(config: DenoiserConfig, horizon: int, action_width: int, condition_width: int) -> Denoiser:
+    """The denoiser that ``config`` names. Raises ValueError where the horizon does not suit it."""
+    if config.kind == "dit":
+        return DiT1d(horizon, action_width, condition_width, config.width, config.depth, config.heads)
+    if config.kind == "unet":
+        return UNet1d(horizon, action_width, condition_width, config.width, config.depth, config.kernel)
+    return MLPDenoiser(horizon, action_width, condition_width, config.width, config.depth)
+
+
+def build_policy(config: NetworkConfig, *, lowdim_width: int, action_width: int, window: int, horizon: int) -> VisionPolicy:
+    """A freshly initialised policy for ``window`` (To) frames, ``lowdim_width`` (P) state numbers and chunks (``horizon``, ``action_width``)."""
+    encoder = VisionEncoder(config.encoder, window, lowdim_width)
+    denoiser = build_denoiser(config.denoiser, horizon, action_width, config.encoder.condition_width)
+    return VisionPolicy(encoder, denoiser, horizon, action_width)
+
+
+def parameter_count(module: nn.Module) -> int:
+    """Number of trainable parameters."""
+    return sum(p.numel() for p in module.parameters() if p.requires_grad)
