@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -53,7 +55,19 @@ def run_cdp(*arguments: object, timeout_s: float = 400.0) -> str:
 
 
 @pytest.fixture(scope="session")
-def loop(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Loop:
+def domain() -> Iterator[str]:
+    """A ROS domain of this run's own, in the environment of everything it starts."""
+    before, own = os.environ.get("ROS_DOMAIN_ID"), str(random.SystemRandom().randint(1, 100))
+    os.environ["ROS_DOMAIN_ID"] = own
+    yield own
+    if before is None:
+        del os.environ["ROS_DOMAIN_ID"]
+    else:
+        os.environ["ROS_DOMAIN_ID"] = before
+
+
+@pytest.fixture(scope="session")
+def loop(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest, domain: str) -> Loop:
     made = Loop(tmp_path_factory.mktemp("loop"))
     request.config.stash[FIGURES] = made.figures
     return made
@@ -93,16 +107,16 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         terminalreporter.write_line(f"loop: {', '.join(figures)}")
 
 
-def nodes_alive() -> list[str]:
-    """Command lines of this user's processes that belong to our nodes or to a launch of them."""
+def alive_in_domain(domain: str) -> list[str]:
+    """Command lines of this user's processes, but this one, whose environment puts them on the ROS domain."""
     found = []
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit() or int(entry.name) == os.getpid():
             continue
         try:
-            line = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            if f"ROS_DOMAIN_ID={domain}".encode() in (entry / "environ").read_bytes().split(b"\0"):
+                found.append((entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip())
         except (FileNotFoundError, ProcessLookupError, PermissionError):
             continue
-        if "__node:=cdp_" in line or "ros2 launch cdp_policy_node" in line:
-            found.append(line.strip())
-    return found
+    # A zombie has no command line any more: it has ended and only waits to be reaped.
+    return [line for line in found if line]

@@ -1,0 +1,137 @@
+"""The whole loop, small: what the nodes recorded, what was trained on it, what ran, and what was left behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from conftest import EPISODES, ROOT, Loop, alive_in_domain, run_cdp
+
+from cdp.data.dataset import DemoDataset
+from cdp.data.episode import EpisodeReader
+from cdp.data.spec import ObservationSpec
+from cdp.data.window import ObservationWindow
+
+IMAGE_PERIOD_NS = 1_000_000_000 // 30
+ROW_PERIOD_NS = 100_000_000
+HORIZON = 16
+
+
+def test_every_stream_was_recorded_on_time(recorded: Loop):
+    files = sorted((recorded.demos / "episodes").glob("*.hdf5"))
+    assert len(files) == EPISODES
+    for path in files:
+        with EpisodeReader(path) as episode:
+            images = episode.stamps("agentview_image")
+            assert np.all(np.abs(np.diff(images) - IMAGE_PERIOD_NS) < 1_000_000), "an image was lost or mis-stamped"
+            joints = episode.stamps("joint_pos")
+            assert np.all(np.diff(joints) == 10_000_000)
+            actions = episode.stamps("action")
+            assert np.all(np.diff(actions) == ROW_PERIOD_NS)
+            assert episode.attrs["success"] and not any(json.loads(episode.attrs["dropped"]).values())
+
+
+def test_collected_rows_have_the_documented_shapes(recorded: Loop):
+    run_cdp("data", "validate", recorded.demos / "demos.hdf5")
+    with h5py.File(recorded.demos / "demos.hdf5") as file:
+        assert len(file["data"]) == EPISODES
+        assert file["data"].attrs["total"] == sum(d.attrs["num_samples"] for d in file["data"].values())
+        for demo in file["data"].values():
+            rows = demo.attrs["num_samples"]
+            assert rows > 20
+            assert demo["actions"].shape == (rows, 7) and np.abs(demo["actions"][()]).max() <= 1.0
+            assert demo["obs/agentview_image"].shape == (rows, 96, 96, 3)
+            assert demo["action_dict/abs_pos"].shape == (rows, 3)
+            assert np.all(np.abs(np.diff(demo["stamp_ns"][()]) - ROW_PERIOD_NS) < IMAGE_PERIOD_NS)
+
+
+def test_the_arm_went_where_it_was_told(recorded: Loop):
+    """An action is for one row later: the arm follows it within the lag of a compliant arm, and leads nothing."""
+    with h5py.File(recorded.demos / "demos.hdf5") as file:
+        for demo in file["data"].values():
+            target, measured = demo["action_dict/abs_pos"][()], demo["obs/robot0_eef_pos"][()]
+            lag = np.linalg.norm(target[:-1] - measured[1:], axis=1)
+            assert np.median(lag) < 0.03
+            assert np.linalg.norm(np.ptp(target, axis=0)) > 0.1, "nothing moved"
+
+
+def test_training_and_the_live_path_build_the_same_windows(recorded: Loop):
+    spec = ObservationSpec()
+    with h5py.File(recorded.demos / "demos.hdf5") as file:
+        name = file["mask/train"][0].decode()
+        source = Path(file["data"][name].attrs["episode_file"])
+    dataset = DemoDataset(recorded.demos / "demos.hdf5", "train", spec, HORIZON)
+    window = ObservationWindow(spec, dataset.stats)
+    live = []
+    with EpisodeReader(recorded.demos / "episodes" / source.name) as episode:
+        events = [(int(t), 0 if s != "agentview_image" else 1, s, i) for s in ("agentview_image", *spec.streams) for i, t in enumerate(episode.stamps(s))]
+        for stamp_ns, _, stream, i in sorted(events):
+            if stream == "agentview_image":
+                complete = window.add_image(stamp_ns, episode.image(stream, i))
+            else:
+                complete = window.add(stream, stamp_ns, episode.data(stream)[i])
+            if complete:
+                live.append(window.get())
+    first = sum(1 for _ in live) - 0
+    rows = dataset.rows_of(name)
+    assert first >= len(rows)
+    offline = dataset.batch(rows)
+    for k in range(len(rows)):
+        np.testing.assert_array_equal(live[k]["image"], offline["image"][k])
+        np.testing.assert_array_equal(live[k]["lowdim"], offline["lowdim"][k])
+
+
+def test_the_bundle_is_data_and_complete(trained: Loop):
+    names = {p.name for p in trained.bundle.iterdir()}
+    assert {"config.yaml", "weights.safetensors", "encoder.onnx", "denoiser.onnx", "stats.json", "report.json", "card.md", "manifest.json"} <= names
+    assert not [n for n in names if n.endswith((".pt", ".pth", ".pkl", ".ckpt"))]
+    report = json.loads((trained.bundle / "report.json").read_text())
+    assert report
+
+
+def test_the_policy_ran_and_was_scored(evaluated: Loop):
+    results = json.loads((evaluated.evaluation / "results.json").read_text())
+    assert results["trials"] == 1
+    assert results["episodes"][0]["ended"] in ("success", "timeout") or results["episodes"][0]["ended"].startswith("guard fault")
+    assert results["inference_ms"]["count"] > 5, "the policy did not answer observations"
+    assert (evaluated.evaluation / "episodes.mp4").stat().st_size > 10_000
+    assert (evaluated.evaluation / "contact_sheet.png").stat().st_size > 10_000
+
+
+def test_nothing_was_left_running(evaluated: Loop, domain: str):
+    assert alive_in_domain(domain) == []
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_leaves_no_process_and_no_half_written_episode(tmp_path: Path, domain: str, signum: signal.Signals):
+    environment = {**os.environ, "ROS_DOMAIN_ID": domain}
+    command = [sys.executable, "-m", "cdp.cli", "demos", "--episodes", "3", "--out", str(tmp_path / "demos"), "--real-time"]
+    process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    try:
+        _wait_for(lambda: list((tmp_path / "demos" / "episodes").glob(".*.part")), 90, "an episode in progress")
+        process.send_signal(signum)
+        process.wait(timeout=60)
+    finally:
+        if process.poll() is None:
+            process.kill()
+    _wait_for(lambda: not alive_in_domain(domain), 5, "the end of every node")
+    assert process.returncode != 0
+    for path in (tmp_path / "demos" / "episodes").iterdir():
+        assert path.suffix == ".hdf5" and not path.name.startswith("."), f"{path.name} was left half-written"
+        with EpisodeReader(path) as episode:
+            assert len(episode.stamps("agentview_image")) > 0
+
+
+def _wait_for(condition, deadline_s: float, what: str) -> None:
+    end = time.monotonic() + deadline_s
+    while not condition():
+        assert time.monotonic() < end, f"waited {deadline_s:.0f} s for {what}"
+        time.sleep(0.05)

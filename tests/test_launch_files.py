@@ -1,0 +1,33 @@
+"""The launch files as a user meets them: every argument is listed with a description, a wrong one is refused before anything starts."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+
+import pytest
+
+LAUNCH_FILES = ["franka_slide.launch.py", "record.launch.py", "robot.launch.py"]
+
+
+def _ros2(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(["ros2", "launch", "cdp_policy_node", *arguments], capture_output=True, text=True, timeout=60)
+
+
+@pytest.mark.parametrize("launch_file", LAUNCH_FILES)
+def test_every_argument_is_described(launch_file):
+    shown = _ros2(launch_file, "--show-args")
+    assert shown.returncode == 0, shown.stderr
+    blocks = re.split(r"\n(?=\s*'\w+':)", shown.stdout)
+    arguments = {m.group(1): block for block in blocks if (m := re.match(r"\s*'(\w+)':", block))}
+    assert "robot_ip" in arguments and "lockstep" in arguments
+    for name, block in arguments.items():
+        text = block.split(":", 1)[1].strip()
+        assert len(text.splitlines()[0].strip()) > 15, f"{launch_file}: {name} has no description"
+        assert "(default" in block
+
+
+def test_a_value_outside_the_choices_is_refused():
+    refused = _ros2("franka_slide.launch.py", "backend:=abacus")
+    assert refused.returncode != 0
+    assert "abacus" in refused.stdout + refused.stderr
