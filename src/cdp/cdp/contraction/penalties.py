@@ -1,0 +1,97 @@
+"""The contraction penalties. Each is a non-linear function of one sample's Jacobian; the mean over samples is taken after it, never before."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from cdp.contraction.config import ContractionConfig
+from cdp.contraction.estimators import (
+    Map,
+    frobenius_squared,
+    lambda_max_symmetric,
+    sigma_max_affine,
+    symmetric_frobenius_squared,
+)
+from cdp.diffusion.conversions import coefficients
+from cdp.diffusion.sampler import sampler_steps
+from cdp.diffusion.schedule import Schedule
+
+#: ``denoise(x (B, T, D), t (B,), cond (B, C)) -> x0 (B, T, D)``
+ConditionalDenoise = Callable[[Tensor, Tensor, Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Penalised:
+    """The mean penalty, ready for backward, and what it was computed from: (N,) ``measure`` of each sample and its (N,) ``limit``."""
+
+    loss: Tensor
+    measure: Tensor
+    limit: Tensor
+
+
+def saturating(measure: Tensor, kappa: float) -> Tensor:
+    """``e / (e + kappa)``: pulls hard where the map nearly contracts and lets go where it has to expand, between modes."""
+    return measure / (measure + kappa)
+
+
+def squared_hinge(measure: Tensor, limit: Tensor) -> Tensor:
+    """``relu(measure - limit)^2``."""
+    return torch.relu(measure - limit).square()
+
+
+class ContractionPenalty:
+    """The penalty of a configuration, on a random part of a batch and at random times.
+
+    ``steps`` and ``solver`` are those of the deployed sampler, on whose grid ``cdp-step`` looks at the step map.
+    """
+
+    def __init__(self, config: ContractionConfig, schedule: Schedule, steps: int, solver: str) -> None:
+        self.config = config
+        self.schedule = schedule
+        self._steps = sampler_steps(steps, "ddim", schedule)
+        if config.label == "cdp-step" and solver != "ddim":
+            raise ValueError(f"cdp-step is the step map of ddim; it says nothing about {solver}")
+
+    def __call__(self, denoise: ConditionalDenoise, chunk: Tensor, cond: Tensor, generator: torch.Generator) -> Penalised:
+        """Penalise ``denoise`` around clean chunks (B, T, D) under conditions (B, C), which are detached: the penalty does not train the encoder."""
+        count = max(1, round(self.config.fraction * len(chunk)))
+        chosen = torch.randperm(len(chunk), generator=generator)[:count].to(chunk.device)
+        chunk, cond = chunk[chosen], cond[chosen].detach()
+        t, r, c = self._times(count, generator, chunk)
+        alpha, sigma = coefficients(self.schedule, t, chunk)
+        x = alpha * chunk + sigma * torch.randn(chunk.shape, generator=generator, dtype=chunk.dtype).to(chunk.device)
+        return self.at(lambda noisy: denoise(noisy, t, cond), x, t, r, c, generator)
+
+    def at(self, fn: Map, x: Tensor, t: Tensor, r: Tensor, c: Tensor, generator: torch.Generator) -> Penalised:
+        """The penalty of the map ``fn`` at noisy chunks ``x`` (N, T, D) of times ``t`` (N,); ``r`` and ``c`` (N,) are read by ``cdp-step`` only."""
+        config = self.config
+        delta = config.delta if config.derivative == "central" else None
+        if config.label == "cdp-saturating":
+            e = frobenius_squared(fn, x, generator, config.probes, delta)
+            return Penalised(saturating(e, config.kappa).mean(), e.detach(), torch.full_like(t, config.kappa))
+        if config.label == "cdp-hinge":
+            e, limit = lambda_max_symmetric(fn, x, generator, config.iterations, delta), self.schedule.alpha(t) - config.beta
+            return Penalised(squared_hinge(e, limit).mean(), e.detach(), limit)
+        if config.label == "cdp-step":
+            e, limit = sigma_max_affine(fn, x, r, c, generator, config.iterations, delta), torch.full_like(t, 1.0 - config.beta)
+            return Penalised(squared_hinge(e, limit).mean(), e.detach(), limit)
+        if config.label == "cdp-frobenius":
+            e = symmetric_frobenius_squared(fn, x, generator, config.probes, delta, config.beta) / x[0].numel() ** 2
+            return Penalised(e.mean(), e.detach(), torch.zeros_like(t))
+        raise ValueError(f"{config.label} has no penalty")
+
+    def _times(self, count: int, generator: torch.Generator, like: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Times (N,) up to ``t_max`` and the step coefficients (N,) there: uniform, or for ``cdp-step`` those of the deployed grid."""
+        if self.config.label == "cdp-step":
+            allowed = [step for step in self._steps if step.t <= self.config.t_max] or self._steps[-1:]
+            picks = torch.randint(len(allowed), (count,), generator=generator).tolist()
+            columns = [[getattr(allowed[i], name) for i in picks] for name in ("t", "r", "c")]
+            t, r, c = (torch.tensor(column, dtype=like.dtype, device=like.device) for column in columns)
+            return t, r, c
+        low, high = self.schedule.t_min, min(self.config.t_max, self.schedule.t_max)
+        t = (low + (high - low) * torch.rand(count, generator=generator, dtype=like.dtype)).to(like.device)
+        return t, torch.zeros_like(t), torch.ones_like(t)
