@@ -49,5 +49,5 @@ def build_policy(config: NetworkConfig, *, lowdim_width: int, action_width: int,
 
 
 def parameter_count(module: nn.Module) -> int:
-    """Number of trainable parameters."""
-    return sum(p.numel() for p in module.parameters() if p.requires_grad)
+    """Number of parameters."""
+    return sum(p.numel() for p in module.parameters())

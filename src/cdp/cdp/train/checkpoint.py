@@ -1,0 +1,96 @@
+"""Checkpoints: tensors as safetensors, the rest as JSON, complete or absent.
+
+Nothing random is stored: batches and noise follow from the seed and the step.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+STATE = "state.json"
+KEPT = 2
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that cannot be used; the message says what to do."""
+
+
+def save_checkpoint(
+    folder: Path, step: int, model: nn.Module, average: nn.Module, optimiser: torch.optim.Optimizer, state: Mapping[str, Any]
+) -> Path:
+    """Write the state after ``step`` steps under ``folder`` and drop all but the newest :data:`KEPT`.
+
+    A kill at any time leaves the older ones whole.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    target, part = folder / f"step_{step:09d}", folder / f".step_{step:09d}.part"
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir()
+    save_file(_tensors(model.state_dict()), part / "model.safetensors")
+    save_file(_tensors(average.state_dict()), part / "average.safetensors")
+    save_file(_optimiser_tensors(optimiser), part / "optimiser.safetensors")
+    (part / STATE).write_text(json.dumps({"step": step, **state}), encoding="utf-8")
+    for file in part.iterdir():
+        _sync(file)
+    shutil.rmtree(target, ignore_errors=True)
+    part.rename(target)
+    _sync(folder)
+    for old in _checkpoints(folder)[:-KEPT]:
+        shutil.rmtree(old)
+    return target
+
+
+def latest_checkpoint(folder: Path) -> Path | None:
+    """Newest complete checkpoint under ``folder``."""
+    found = _checkpoints(folder)
+    return found[-1] if found else None
+
+
+def load_checkpoint(path: Path, model: nn.Module, average: nn.Module, optimiser: torch.optim.Optimizer) -> dict[str, Any]:
+    """Restore the three in place and return the stored state. Raises :class:`CheckpointError` where the files do not fit them."""
+    try:
+        state: dict[str, Any] = json.loads((path / STATE).read_text(encoding="utf-8"))
+        model.load_state_dict(load_file(path / "model.safetensors"))
+        average.load_state_dict(load_file(path / "average.safetensors"))
+        _restore_optimiser(optimiser, load_file(path / "optimiser.safetensors"))
+    except (OSError, RuntimeError, KeyError, ValueError) as error:
+        raise CheckpointError(f"{path}: this checkpoint does not fit ({error}); remove it to go on from an older one") from error
+    return state
+
+
+def _checkpoints(folder: Path) -> list[Path]:
+    return sorted(p for p in folder.glob("step_*") if (p / STATE).is_file())
+
+
+def _tensors(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
+
+
+def _optimiser_tensors(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
+    state = optimiser.state_dict()["state"]
+    return _tensors({f"{index}.{name}": value for index, values in state.items() for name, value in values.items()})
+
+
+def _restore_optimiser(optimiser: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
+    restored: dict[int, dict[str, Tensor]] = {}
+    for key, tensor in tensors.items():
+        index, name = key.split(".", 1)
+        restored.setdefault(int(index), {})[name] = tensor
+    optimiser.load_state_dict({"state": restored, "param_groups": optimiser.state_dict()["param_groups"]})
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

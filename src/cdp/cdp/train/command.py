@@ -1,0 +1,180 @@
+"""``cdp train``: from a configuration file to a policy bundle."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from tqdm import tqdm
+
+from cdp.bundle.card import Card
+from cdp.bundle.manifest import PolicyDescription
+from cdp.bundle.writer import write_bundle
+from cdp.config import ConfigError, from_mapping
+from cdp.contraction.report import measure_sampler
+from cdp.data.dataset import DemoDataset
+from cdp.networks.policy import parameter_count
+from cdp.train.config import TrainConfig
+from cdp.train.trainer import Trainer, TrainResult
+from cdp.train.validation import encode_windows
+
+
+def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command to a parser."""
+    parser = subparsers.add_parser(
+        "train",
+        allow_abbrev=False,
+        help="train a policy and write its bundle",
+        description="Train a policy from demonstrations. Any key of the configuration can be overridden: --steps 100 --contraction.gamma 0.3",
+    )
+    parser.add_argument("config", type=Path, help="training configuration, e.g. config/train/slide.yaml")
+    parser.add_argument("--resume", action="store_true", help="go on from the newest checkpoint of the run")
+    parser.add_argument("--overwrite", action="store_true", help="replace an existing bundle of this name, once the new one is complete")
+    parser.set_defaults(run=run, takes_overrides=True)
+
+
+def run(args: argparse.Namespace) -> str:
+    """Train, report, write the bundle; the summary line. Raises the errors of its parts, each with a message for the user."""
+    config = load_config(args.config, args.overrides)
+    if config.bundle_dir.exists() and not args.overwrite:
+        raise ConfigError(f"{config.bundle_dir} exists and is left as it is; choose another --name, or give --overwrite")
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    device = choose_device(config.device)
+    train, valid = (DemoDataset(config.dataset, split, config.observation, config.horizon) for split in ("train", "valid"))
+    trainer = Trainer(config, train, valid, device)
+    with tqdm(total=config.steps, unit="step", dynamic_ncols=True, file=sys.stderr) as bar:
+
+        def show(done: int, figures: dict[str, float]) -> None:
+            bar.update(done - bar.n)
+            bar.set_postfix({name: f"{value:.3g}" for name, value in figures.items() if name in ("loss", "penalty", "val_error")}, refresh=False)
+
+        result = trainer.run(args.resume, show)
+    report = make_report(result, config, train, valid, device)
+    description = PolicyDescription(
+        task=config.task,
+        observation=config.observation,
+        horizon=config.horizon,
+        dataset_sha256=train.sha256,
+        dataset=config.dataset.name,
+        action_width=train.action_width,
+        schedule=config.diffusion,
+        steps=config.sampler.steps,
+        solver=config.sampler.solver,
+    )
+    write_bundle(
+        config.bundle_dir,
+        result.policy.cpu(),
+        description=description,
+        config=config,
+        stats=train.stats,
+        report=report,
+        card=make_card(args, config, train),
+        overwrite=args.overwrite,
+    )
+    return summary(result, config)
+
+
+def load_config(path: Path, overrides: Sequence[str]) -> TrainConfig:
+    """The configuration of a YAML file with ``--dotted.key value`` or ``--dotted.key=value`` overrides. Raises :class:`ConfigError`."""
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror or error}") from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: not valid YAML: {error}") from None
+    if not isinstance(data, dict):
+        raise ConfigError(f"{path}: not a mapping of keys to values")
+    for key, value in parse_overrides(overrides):
+        _assign(data, key, value)
+    try:
+        return from_mapping(TrainConfig, data)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from None
+
+
+def parse_overrides(words: Sequence[str]) -> list[tuple[str, Any]]:
+    """Dotted keys and YAML values of command-line words. Raises :class:`ConfigError` for a word that is neither."""
+    pairs, rest = [], list(words)
+    while rest:
+        word = rest.pop(0)
+        if not word.startswith("--") or len(word) == 2:
+            raise ConfigError(f"{word!r} is not an override; write --key value, e.g. --steps 100")
+        key, has_value, value = word[2:].partition("=")
+        if not has_value:
+            if not rest:
+                raise ConfigError(f"--{key} has no value")
+            value = rest.pop(0)
+        pairs.append((key, yaml.safe_load(value)))
+    return pairs
+
+
+def _assign(data: dict[str, Any], key: str, value: Any) -> None:
+    *parents, last = key.split(".")
+    for parent in parents:
+        inner = data.setdefault(parent, {})
+        if not isinstance(inner, dict):
+            raise ConfigError(f"--{key}: {parent} is not a group of settings")
+        data = inner
+    data[last] = value
+
+
+def choose_device(name: str) -> torch.device:
+    """The device that ``auto``, ``cpu`` or ``cuda`` stands for here. Raises :class:`ConfigError` where CUDA is asked for and absent."""
+    available = torch.cuda.is_available()
+    if name == "cuda" and not available:
+        raise ConfigError("device: 'cuda' is not available here; use 'cpu' or 'auto'")
+    return torch.device("cuda" if available and name != "cpu" else "cpu")
+
+
+def make_report(result: TrainResult, config: TrainConfig, train: DemoDataset, valid: DemoDataset, device: torch.device) -> dict[str, Any]:
+    """The bundle's ``report.json``: training figures, and the measured contraction on validation observations."""
+    cond = encode_windows(result.policy, valid, config.report_windows, device)
+    shape = (config.horizon, train.action_width)
+    return {
+        "training": {
+            "label": config.contraction.label if config.contraction.active else "diffusion",
+            "steps": result.steps,
+            "loss": result.loss,
+            "penalty_overhead": result.penalty_overhead,
+            "wall_s": result.wall_s,
+            "device": str(device),
+            "torch": torch.__version__,
+            "encoder_parameters": parameter_count(result.policy.encoder),
+            "denoiser_parameters": parameter_count(result.policy.denoiser),
+            "demonstrations": train.num_demos,
+            "rows": len(train),
+        },
+        "validation": vars(result.validation),
+        "contraction": measure_sampler(
+            result.policy.denoise, cond, shape, config.report_seeds, config.sampler.steps, config.sampler.solver, config.diffusion, config.seed
+        ),
+    }
+
+
+def make_card(args: argparse.Namespace, config: TrainConfig, train: DemoDataset) -> Card:
+    """What the bundle's card says beyond its manifest and report."""
+    contraction = config.contraction
+    penalty = f"penalty {contraction.label}, gamma {contraction.gamma:g}" if contraction.active else "no penalty (the diffusion baseline)"
+    words = ["cdp", "train", str(args.config), *args.overrides]
+    return Card(
+        summary=f"Diffusion policy for the task {config.task}, trained on {train.num_demos} demonstrations for {config.steps} steps; {penalty}.",
+        commands=(" ".join(words),),
+        seeds={"train": config.seed},
+        limits=("Errors and contraction are measured on the validation split; success on the robot is not part of this report.",),
+    )
+
+
+def summary(result: TrainResult, config: TrainConfig) -> str:
+    """The line that the command ends with."""
+    overhead = f"{100 * result.penalty_overhead:.0f} %" if config.contraction.active else "none"
+    return (
+        f"trained {result.steps} steps in {result.wall_s / 60:.1f} min: loss {result.loss:.4g}, validation action error "
+        f"{result.validation.action_error:.4g} ({1000 * result.validation.position_error_m:.1f} mm), penalty overhead {overhead}, "
+        f"bundle {config.bundle_dir}"
+    )

@@ -1,0 +1,91 @@
+"""Everything a training depends on, typed and checked; written into the bundle complete."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cdp.config import ConfigError, setting
+from cdp.contraction.config import ContractionConfig
+from cdp.data.spec import ObservationSpec
+from cdp.diffusion.sampler import SOLVERS
+from cdp.diffusion.schedule import Schedule
+from cdp.networks.config import NetworkConfig
+
+
+@dataclass(frozen=True)
+class OptimiserConfig:
+    """AdamW with linear warm-up and cosine decay, gradient clipping, and an exponential moving average of the weights."""
+
+    learning_rate: float = setting(5e-4, low=1e-8, high=1.0, help="peak learning rate")
+    final_fraction: float = setting(0.02, low=0.0, high=1.0, help="learning rate at the last step, as a fraction of the peak")
+    warmup_steps: int = setting(200, low=0, high=1_000_000, help="steps of linear warm-up")
+    weight_decay: float = setting(1e-4, low=0.0, high=1.0, help="decoupled weight decay")
+    clip_norm: float = setting(1.0, low=1e-6, high=1e6, help="largest norm of the gradient")
+    ema_decay: float = setting(
+        0.995, low=0.0, high=0.99999, help="decay of the moving average, reached gradually: (1 + n) / (10 + n) at step n if less"
+    )
+
+
+@dataclass(frozen=True)
+class SamplerConfig:
+    """The sampler of the deployed policy; validation and the report use it too."""
+
+    steps: int = setting(3, low=1, high=200, help="denoiser evaluations an action")
+    solver: str = setting("ddim", choices=SOLVERS, help="solver of the probability-flow ODE")
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """One training run, from a demonstration file to a policy bundle."""
+
+    dataset: Path
+    """Collected demonstrations (HDF5)."""
+    name: str = setting(help="name of the bundle and of the run's folder")
+    task: str = setting(help="task that the demonstrations show")
+    runs_dir: Path = Path("runs")
+    """Checkpoints and TensorBoard logs go to ``<runs_dir>/<name>``."""
+    models_dir: Path = Path("models")
+    """The bundle goes to ``<models_dir>/<name>``."""
+    seed: int = setting(0, low=0, high=2**31 - 1, help="fixes the initial weights, the order of the data and every noise")
+    device: str = setting("auto", choices=("auto", "cpu", "cuda"), help="where to train; auto takes CUDA where there is one")
+    threads: int = setting(0, low=0, high=256, help="CPU threads of torch; 0 leaves torch's own choice")
+    horizon: int = setting(16, low=1, high=256, help="T, rows of an action chunk")
+    steps: int = setting(10_000, low=1, high=100_000_000, help="training steps")
+    batch_size: int = setting(32, low=1, high=65_536, help="observations a step")
+    noise_samples: int = setting(1, low=1, high=64, help="noise draws for each encoded observation: cheap where the encoder is the cost")
+    weighting: str = setting("uniform", choices=("uniform", "min_snr"), help="weight of the x0 error over time: 1, or the SNR clipped to [0.1, 5]")
+    lowdim_noise: float = setting(0.0, low=0.0, high=0.5, help="standard deviation of the noise on normalised states in training")
+    log_every: int = setting(20, low=1, high=1_000_000, help="training steps from one logged point to the next")
+    validate_every: int = setting(1000, low=1, high=100_000_000, help="training steps from one validation to the next")
+    validate_windows: int = setting(128, low=1, high=100_000, help="windows of the validation split that are looked at")
+    checkpoint_every: int = setting(500, low=1, high=100_000_000, help="training steps from one checkpoint to the next")
+    report_windows: int = setting(24, low=1, high=10_000, help="observations of the contraction report")
+    report_seeds: int = setting(16, low=2, high=10_000, help="noise seeds an observation in the contraction report")
+    observation: ObservationSpec = field(default_factory=ObservationSpec)
+    network: NetworkConfig = field(default_factory=NetworkConfig)
+    diffusion: Schedule = field(default_factory=Schedule)
+    sampler: SamplerConfig = field(default_factory=SamplerConfig)
+    contraction: ContractionConfig = field(default_factory=ContractionConfig)
+    optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
+
+    def __post_init__(self) -> None:
+        if not self.name or "/" in self.name or self.name.startswith("."):
+            raise ConfigError(f"name: {self.name!r} is not a plain folder name")
+        if self.network.encoder.crop_size > self.observation.image_size:
+            raise ConfigError(
+                f"network.encoder.crop_size: {self.network.encoder.crop_size} exceeds the image of {self.observation.image_size} pixels"
+            )
+        denoiser = self.network.denoiser
+        if denoiser.kind == "unet" and self.horizon % 2 ** (denoiser.depth - 1):
+            raise ConfigError(f"horizon: {self.horizon} cannot be halved {denoiser.depth - 1} times, as the unet's depth asks")
+
+    @property
+    def run_dir(self) -> Path:
+        """Folder of checkpoints and logs."""
+        return self.runs_dir / self.name
+
+    @property
+    def bundle_dir(self) -> Path:
+        """Folder of the bundle."""
+        return self.models_dir / self.name

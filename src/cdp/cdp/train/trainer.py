@@ -1,0 +1,203 @@
+"""The training loop: deterministic by seed, resumable to the bit on the same machine and thread count."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cdp.config import to_mapping
+from cdp.contraction.penalties import ContractionPenalty, Penalised
+from cdp.networks.policy import VisionPolicy, build_policy
+from cdp.train.batches import Windows, batch_indices, image_tensor, random_crop, step_generator
+from cdp.train.checkpoint import CheckpointError, latest_checkpoint, load_checkpoint, save_checkpoint
+from cdp.train.config import TrainConfig
+from cdp.train.log import TrainingLog
+from cdp.train.objective import diffusion_loss
+from cdp.train.optimiser import learning_rate, make_optimiser, update_average
+from cdp.train.validation import Validation, validate
+
+#: Called after each step with the steps done and what to show.
+Progress = Callable[[int, dict[str, float]], None]
+
+# Settings that a resumed run may change: none of them moves the loss curve.
+_FREE_KEYS = ("runs_dir", "models_dir", "log_every", "validate_every", "checkpoint_every", "dataset", "report_windows", "report_seeds")
+
+
+class TrainingError(RuntimeError):
+    """A training that cannot go on; the message says what was kept and what to do."""
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """The averaged policy, in evaluation mode, and the figures of its training."""
+
+    policy: VisionPolicy
+    steps: int
+    loss: float
+    validation: Validation
+    penalty_overhead: float
+    """Share by which the penalty made training slower than the same training with gamma = 0."""
+    wall_s: float
+
+
+@dataclass
+class _Clock:
+    """Wall time of training and, of it, of the penalty [s], kept over resumes."""
+
+    total_s: float = 0.0
+    penalty_s: float = 0.0
+
+    @property
+    def overhead(self) -> float:
+        return self.penalty_s / max(self.total_s - self.penalty_s, 1e-9)
+
+
+class Trainer:
+    """One training of ``config`` on two splits. ``device`` is where it runs."""
+
+    def __init__(self, config: TrainConfig, train: Windows, valid: Windows, device: torch.device) -> None:
+        if not len(train) or not len(valid):
+            raise TrainingError(f"the data set has {len(train)} training and {len(valid)} validation rows; it needs some of both")
+        self.config, self.train, self.valid, self.device = config, train, valid, device
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(config.seed)
+            policy = build_policy(
+                config.network,
+                lowdim_width=train.lowdim_width,
+                action_width=train.action_width,
+                window=config.observation.window,
+                horizon=config.horizon,
+            )
+        self.policy = policy.to(device).train()
+        self.average = copy.deepcopy(self.policy).eval().requires_grad_(False)
+        self.optimiser = make_optimiser(self.policy, config.optimiser)
+        self.penalty = ContractionPenalty(config.contraction, config.diffusion, config.sampler.steps, config.sampler.solver)
+        self._clock = _Clock()
+        self._smooth_loss = 0.0
+
+    def run(self, resume: bool = False, progress: Progress | None = None) -> TrainResult:
+        """Train to ``config.steps``.
+
+        With ``resume`` it goes on from the newest checkpoint of ``config.run_dir``, where there is one; without, it refuses a folder that holds one.
+        Raises :class:`TrainingError` where the loss is no longer finite, and for checkpoints of another configuration or data set.
+        """
+        done = self._restore(resume)
+        config = self.config
+        validation = validate(self.average, self.valid, config, self.device) if done >= config.steps else None
+        with TrainingLog(config.run_dir, done) as log:
+            for step in range(done, config.steps):
+                started = time.perf_counter()
+                figures = self._step(step)
+                self._clock.total_s += time.perf_counter() - started
+                done = step + 1
+                last = done == config.steps
+                if done % config.log_every == 0 or last:
+                    log.write(done, self._logged(figures, step))
+                if done % config.validate_every == 0 or last:
+                    validation = validate(self.average, self.valid, config, self.device)
+                    figures["val_error"] = validation.action_error
+                    log.write(done, {f"valid/{name}": value for name, value in vars(validation).items()})
+                if done % config.checkpoint_every == 0 or last:
+                    self._save(done)
+                if progress is not None:
+                    progress(done, figures)
+        if validation is None:
+            raise TrainingError("training ended without a validation")
+        return TrainResult(self.average, done, self._smooth_loss, validation, self._clock.overhead, self._clock.total_s)
+
+    def _step(self, step: int) -> dict[str, float]:
+        config = self.config
+        generator = step_generator(config.seed, step)
+        image, lowdim, chunk = self._batch(step, generator)
+        rate = learning_rate(config.optimiser, step, config.steps)
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate
+        self.optimiser.zero_grad(set_to_none=True)
+        cond = self.policy.encode(image, lowdim)
+        repeats = config.noise_samples
+        loss = diffusion_loss(
+            self.policy.denoise,
+            chunk.repeat_interleave(repeats, 0),
+            cond.repeat_interleave(repeats, 0),
+            config.diffusion,
+            config.weighting,
+            generator,
+        )
+        value = float(loss.detach())
+        if not np.isfinite(value):
+            raise TrainingError(f"the loss is {value} at step {step}; checkpoints up to there are kept in {config.run_dir}; lower the learning rate")
+        loss.backward()  # type: ignore[no-untyped-call]
+        figures = {"loss": value}
+        if config.contraction.active and step % config.contraction.every == 0:
+            figures |= self._penalise(chunk, cond.detach(), generator)
+        figures["gradient_norm"] = float(torch.nn.utils.clip_grad_norm_(self.policy.parameters(), config.optimiser.clip_norm))
+        self.optimiser.step()
+        update_average(self.average, self.policy, config.optimiser.ema_decay, step)
+        self._smooth_loss = value if step == 0 else self._smooth_loss + (value - self._smooth_loss) * max(0.01, 1.0 / (step + 1))
+        return figures
+
+    def _penalise(self, chunk: Tensor, cond: Tensor, generator: torch.Generator) -> dict[str, float]:
+        """Add the penalty's gradient, by a backward pass of its own so that its cost can be told."""
+        started = time.perf_counter()
+        penalised: Penalised = self.penalty(self.policy.denoise, chunk, cond, generator)
+        (self.config.contraction.gamma * penalised.loss).backward()  # type: ignore[no-untyped-call]
+        figures = {
+            "penalty": float(penalised.loss.detach()),
+            "measure_median": float(penalised.measure.median()),
+            "over_limit": float((penalised.measure > penalised.limit).float().mean()),
+        }
+        self._clock.penalty_s += time.perf_counter() - started
+        return figures
+
+    def _batch(self, step: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+        config = self.config
+        batch = self.train.batch(batch_indices(len(self.train), config.batch_size, config.seed, step))
+        cropped = random_crop(batch["image"], config.network.encoder.crop_size, np.random.default_rng((config.seed, step)))
+        lowdim = torch.from_numpy(batch["lowdim"])
+        if config.lowdim_noise > 0.0:
+            lowdim = lowdim + config.lowdim_noise * torch.randn(lowdim.shape, generator=generator)
+        return image_tensor(cropped, self.device), lowdim.to(self.device), torch.from_numpy(batch["action"]).to(self.device)
+
+    def _logged(self, figures: dict[str, float], step: int) -> dict[str, float]:
+        values = {f"train/{name}": value for name, value in figures.items()}
+        values["train/loss_smooth"] = self._smooth_loss
+        values["train/learning_rate"] = learning_rate(self.config.optimiser, step, self.config.steps)
+        values["time/steps_per_s"] = (step + 1) / max(self._clock.total_s, 1e-9)
+        values["time/penalty_overhead"] = self._clock.overhead
+        return values
+
+    def _save(self, done: int) -> None:
+        state = {"identity": self._identity(), "smooth_loss": self._smooth_loss, "clock": vars(self._clock)}
+        save_checkpoint(self.config.run_dir / "checkpoints", done, self.policy, self.average, self.optimiser, state)
+
+    def _restore(self, resume: bool) -> int:
+        folder = self.config.run_dir / "checkpoints"
+        newest = latest_checkpoint(folder)
+        if newest is None:
+            return 0
+        if not resume:
+            raise TrainingError(
+                f"{folder} already holds a training, up to {newest.name}; go on with --resume, choose another --name, or remove the folder"
+            )
+        state = load_checkpoint(newest, self.policy, self.average, self.optimiser)
+        for key, value in self._identity().items():
+            if state["identity"].get(key) != value:
+                raise CheckpointError(
+                    f"{newest} is of another training: its {key} was {state['identity'].get(key)!r}, now it is {value!r}; "
+                    "give the same configuration and data, or choose another --name"
+                )
+        self._clock = replace(self._clock, **state["clock"])
+        self._smooth_loss = float(state["smooth_loss"])
+        return int(state["step"])
+
+    def _identity(self) -> dict[str, Any]:
+        """What has to stay the same for the loss curve to go on."""
+        identity = {key: value for key, value in to_mapping(self.config).items() if key not in _FREE_KEYS}
+        return {**identity, "dataset_sha256": self.train.sha256}
