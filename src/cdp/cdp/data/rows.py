@@ -1,0 +1,108 @@
+"""The rows of one recorded episode: which image, which samples and which operator action belong to each tick of the policy rate."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cdp.data.align import latest_at_or_before, select_ticks
+from cdp.data.episode import SOURCE_OPERATOR, EpisodeReader
+from cdp.data.preprocess import ObservationError, check_sample
+from cdp.data.spec import NS_PER_S, STREAM_WIDTHS, ObservationSpec
+from cdp.geometry import FloatArray
+
+_SMALLEST_EPISODE_ROWS = 2
+
+
+class RejectedEpisodeError(ValueError):
+    """An episode that gives no demonstration; the message is the reason."""
+
+
+@dataclass(frozen=True)
+class EpisodeRows:
+    """K rows: stamps (K,) [ns], indices (K,) of their images, samples (K, width) by stream, operator actions (K, 10), task poses (K, 14)."""
+
+    stamp_ns: NDArray[np.int64]
+    image_index: NDArray[np.int64]
+    samples: dict[str, FloatArray]
+    actions: FloatArray
+    task_poses: FloatArray
+
+
+def episode_rows(episode: EpisodeReader, spec: ObservationSpec) -> EpisodeRows:
+    """Rows of an episode. Raises :class:`RejectedEpisodeError` for one with a hole, :class:`cdp.data.episode.EpisodeError` where a stream is absent.
+
+    The first row is the image that the first operator action answers, so rows and operator keep step; the last is the last that one answers. Row k at
+    t_k takes the newest sample at or before t_k within the tolerance, and the first operator action, deadman held, that answers an observation in
+    [t_k, t_k + period).
+    """
+    action_stamps, actions = _operator_actions(episode)
+    image_index, t_ns = _ticks(episode, spec, int(action_stamps[0]), int(action_stamps[-1]))
+    samples = {name: _samples(episode, name, t_ns, spec) for name in STREAM_WIDTHS}
+    chosen = [_action_index(action_stamps, int(t), spec, k, len(t_ns)) for k, t in enumerate(t_ns)]
+    return EpisodeRows(t_ns, image_index, samples, actions[chosen], _task_poses(episode, t_ns))
+
+
+def _operator_actions(episode: EpisodeReader) -> tuple[NDArray[np.int64], FloatArray]:
+    """Observation stamps (M,) ascending and rows (M, 10) of the actions with the operator's deadman held."""
+    held = (episode.column("action", "source") == SOURCE_OPERATOR) & (episode.column("action", "deadman") == 1)
+    if not held.any():
+        raise RejectedEpisodeError("there is no operator action with the deadman held")
+    stamps = episode.column("action", "observation_stamp_ns")[held]
+    actions = np.asarray(episode.column("action")[held], dtype=np.float64)
+    if not np.all(np.isfinite(actions)):
+        raise RejectedEpisodeError("an operator action is not finite")
+    order = np.argsort(stamps, kind="stable")
+    return stamps[order], actions[order]
+
+
+def _ticks(episode: EpisodeReader, spec: ObservationSpec, first_ns: int, last_ns: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Indices and stamps (K,) of the tick images within [first_ns, last_ns]."""
+    stamps = episode.stamps_ns(spec.image_key)
+    order = np.argsort(stamps, kind="stable")
+    order = order[(stamps[order] >= first_ns) & (stamps[order] <= last_ns)]
+    index = order[select_ticks(stamps[order], spec)]
+    if len(index) < _SMALLEST_EPISODE_ROWS:
+        raise RejectedEpisodeError(f"only {len(index)} images at {spec.rate_hz:g} Hz have an operator action")
+    t_ns = stamps[index]
+    gap = int(np.argmax(np.diff(t_ns)))
+    if t_ns[gap + 1] - t_ns[gap] > spec.max_gap_ns:
+        raise RejectedEpisodeError(f"no {spec.image_key} for {(t_ns[gap + 1] - t_ns[gap]) / NS_PER_S:.3f} s after row {gap} of {len(t_ns)}")
+    return index, t_ns
+
+
+def _samples(episode: EpisodeReader, stream: str, t_ns: NDArray[np.int64], spec: ObservationSpec) -> FloatArray:
+    stamps, values = episode.stamps_ns(stream), episode.column(stream)
+    order = np.argsort(stamps, kind="stable")
+    stamps = stamps[order]
+    chosen = [latest_at_or_before(stamps, int(t), spec.tolerance_ns) for t in t_ns]
+    if None in chosen:
+        row = chosen.index(None)
+        raise RejectedEpisodeError(f"no {stream} within {spec.proprio_tolerance_s:g} s before the image of row {row} of {len(t_ns)}")
+    try:
+        return np.stack([check_sample(stream, values[order[i]]) for i in chosen])
+    except ObservationError as error:
+        raise RejectedEpisodeError(str(error)) from None
+
+
+def _action_index(stamps: NDArray[np.int64], t_ns: int, spec: ObservationSpec, row: int, rows: int) -> int:
+    index = bisect_left(stamps, t_ns)
+    if index == len(stamps) or stamps[index] - t_ns >= spec.period_ns:
+        raise RejectedEpisodeError(f"no operator action for the image of row {row} of {rows}")
+    return index
+
+
+def _task_poses(episode: EpisodeReader, t_ns: NDArray[np.int64]) -> FloatArray:
+    """Object and goal pose (K, 14) at each row, zeros where unknown."""
+    poses = np.zeros((len(t_ns), 14))
+    if "task_state" not in episode.streams:
+        return poses
+    stamps = episode.stamps_ns("task_state")
+    order = np.argsort(stamps, kind="stable")
+    known = np.concatenate([episode.column("task_state", "object"), episode.column("task_state", "goal")], axis=-1)[order]
+    index = np.searchsorted(stamps[order], t_ns, side="right") - 1
+    poses[index >= 0] = known[index[index >= 0]]
+    return poses
