@@ -1,0 +1,310 @@
+"""The lifecycle node ``cdp_policy``: a bundle behind the robot's topics.
+
+configure opens and warms the bundle, activate begins an episode with an empty window, deactivate stops sending, cleanup forgets the bundle::
+
+    ros2 run cdp_policy_node policy_node --ros-args -p bundle:=slide -p autostart:=true
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import deque
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import rclpy
+from ament_index_python.packages import get_package_share_directory
+from cdp_msgs.msg import ActionChunk, PolicyStatus
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from geometry_msgs.msg import PoseStamped
+from rclpy.clock import Clock, ClockType
+from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.signals import SignalHandlerOptions
+from sensor_msgs.msg import CompressedImage, Image, JointState
+
+from cdp.bundle import Bundle, BundleError
+from cdp.bundle.manifest import SPACE_EEF_POSE
+from cdp.config import ConfigError
+from cdp.data.images import ImageError
+from cdp.data.spec import LOWDIM_SOURCES
+from cdp.runtime import InferenceError, PolicyRuntime
+from cdp.statistics import percentiles
+from cdp_policy_node.policy_messages import STATUS_OF_STATE, action_chunk, image_of, ns_to_stamp, positions_of, stamp_to_ns
+from cdp_policy_node.policy_parameters import PolicyParameters, find_bundle
+from cdp_policy_node.policy_session import Answer, Level, PolicySession, Source, State
+from cdp_policy_node.ros_parameters import declare, read
+
+PACKAGE = "cdp_policy_node"
+IMAGE_KEY = "agentview_image"
+IMAGE_DEPTH = 4
+STATE_DEPTH = 100
+CHECK_PERIOD_S = 0.05
+STATUS_PERIOD_S = 1.0
+LATENCIES_KEPT = 256
+SLOW_CHUNK_MS = 30.0  # inference runs in the executor's thread: longer than this and camera images queue up behind it
+
+
+class PolicyNode(LifecycleNode):
+    """ROS around :class:`PolicySession`: parameters, topics, transitions, status and diagnostics."""
+
+    def __init__(self) -> None:
+        super().__init__("cdp_policy")
+        declare(self, PolicyParameters)
+        self._parameters = PolicyParameters()
+        self._session: PolicySession | None = None
+        self._bundle: Bundle | None = None
+        self._topics: list[Any] = []
+        self._message = "not configured"
+        self._sequence = self._chunks = self._late_chunks = 0
+        self._observation_ns = 0
+        self._inference_ms: deque[float] = deque(maxlen=LATENCIES_KEPT)
+        self._latency_ms: deque[float] = deque(maxlen=LATENCIES_KEPT)
+        self._action = self.create_publisher(ActionChunk, "/cdp/action/policy", 20)
+        self._status = self.create_publisher(PolicyStatus, "/cdp/policy/status", 20)
+        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
+        # By the machine's clock: a simulation that stands still must still be told apart from a dead node.
+        steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self._check_timer = self.create_timer(CHECK_PERIOD_S, self._check, clock=steady)
+        self._status_timer = self.create_timer(STATUS_PERIOD_S, self._report, clock=steady)
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Open, verify and warm the bundle; a mismatch fails the transition and is said in one line."""
+        try:
+            self._parameters = read(self, PolicyParameters)
+            self._configure()
+        except (BundleError, ConfigError, InferenceError) as error:
+            self._release()
+            self._message = str(error)
+            self.get_logger().error(self._message)
+            self._publish_status()
+            return TransitionCallbackReturn.FAILURE
+        self._publish_status()
+        return TransitionCallbackReturn.SUCCESS
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Begin an episode."""
+        if self._session is None:
+            return TransitionCallbackReturn.FAILURE
+        self._chunks = self._late_chunks = self._observation_ns = 0
+        self._inference_ms.clear()
+        self._latency_ms.clear()
+        self._session.start(self._now_ns())
+        self._after_session()
+        return super().on_activate(state)
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Stop sending; the guard holds the robot."""
+        if self._session is not None:
+            self._session.stop()
+            self._after_session()
+        return super().on_deactivate(state)
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Forget the bundle."""
+        self._release()
+        self._message = "not configured"
+        self._publish_status()
+        return TransitionCallbackReturn.SUCCESS
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Stop for good."""
+        self._release()
+        self._message = "shut down"
+        self._publish_status()
+        return TransitionCallbackReturn.SUCCESS
+
+    def _configure(self) -> None:
+        p = self._parameters
+        bundle = Bundle.open(find_bundle(p.bundle, Path(get_package_share_directory(PACKAGE)) / "models"))
+        bundle.require(task=p.task or None, space=SPACE_EEF_POSE, observation_keys=(IMAGE_KEY, *LOWDIM_SOURCES))
+        runtime = PolicyRuntime(bundle, p.runtime())
+        chunk_ms = runtime.warm_up()
+        sources = {
+            IMAGE_KEY: Source(p.image_topic, p.image_timeout_s),
+            "joint_pos": Source(p.joint_states_topic, p.state_timeout_s),
+            "eef_pose": Source(p.pose_topic, p.state_timeout_s),
+            "gripper_width": Source(p.gripper_topic, p.state_timeout_s),
+        }
+        self._session, self._bundle = PolicySession(runtime, sources, p.replan_ticks), bundle
+        self._subscribe(bundle.policy.observation.streams)
+        self._message = self._session.message
+        sampler = f"{runtime.solver} {runtime.steps} steps, {p.backend} {p.precision}"
+        self.get_logger().info(f"bundle {bundle.name} for task {bundle.policy.task} is ready: {sampler}, {chunk_ms:.1f} ms a chunk")
+        if chunk_ms > SLOW_CHUNK_MS:
+            self.get_logger().warning(
+                f"a chunk takes {chunk_ms:.0f} ms, more than {SLOW_CHUNK_MS:.0f}: images wait for it; use fewer steps or more threads"
+            )
+
+    def _subscribe(self, streams: tuple[str, ...]) -> None:
+        p = self._parameters
+        reliability = ReliabilityPolicy.RELIABLE if p.reliable else ReliabilityPolicy.BEST_EFFORT
+        image_qos = QoSProfile(depth=IMAGE_DEPTH, reliability=reliability)
+        state_qos = QoSProfile(depth=STATE_DEPTH, reliability=reliability)
+        image_type = Image if p.image_transport == "raw" else CompressedImage
+        self._topics.append(self.create_subscription(image_type, p.image_topic, self._on_image, image_qos))
+        if "joint_pos" in streams:
+            on_joints = partial(self._on_joints, "joint_pos", p.joint_names)
+            self._topics.append(self.create_subscription(JointState, p.joint_states_topic, on_joints, state_qos))
+        if "gripper_width" in streams:
+            on_fingers = partial(self._on_joints, "gripper_width", p.finger_names)
+            self._topics.append(self.create_subscription(JointState, p.gripper_topic, on_fingers, state_qos))
+        if "eef_pose" in streams:
+            self._topics.append(self.create_subscription(PoseStamped, p.pose_topic, self._on_pose, state_qos))
+
+    def _release(self) -> None:
+        for topic in self._topics:
+            self.destroy_subscription(topic)
+        self._topics.clear()
+        self._session = self._bundle = None
+
+    def _on_image(self, message: Any) -> None:
+        session = self._session
+        if session is None or session.state is State.STOPPED:
+            return
+        try:
+            image = image_of(message)
+        except ImageError as error:
+            session.refuse(IMAGE_KEY, str(error))
+            self._after_session()
+            return
+        self._send(session.add_image(stamp_to_ns(message.header.stamp), image, self._now_ns()))
+
+    def _on_joints(self, stream: str, names: tuple[str, ...], message: JointState) -> None:
+        positions = positions_of(message, names)
+        if self._session is None or positions is None:
+            return
+        value = positions.sum(keepdims=True) if stream == "gripper_width" else positions
+        self._send(self._session.add_sample(stream, stamp_to_ns(message.header.stamp), value, self._now_ns()))
+
+    def _on_pose(self, message: PoseStamped) -> None:
+        session, frame = self._session, self._parameters.base_frame
+        if session is None:
+            return
+        if message.header.frame_id != frame:
+            session.refuse("eef_pose", f"the pose is in frame {message.header.frame_id!r}, not in {frame!r}")
+            self._after_session()
+            return
+        p, q = message.pose.position, message.pose.orientation
+        value = (p.x, p.y, p.z, q.x, q.y, q.z, q.w)
+        self._send(session.add_sample("eef_pose", stamp_to_ns(message.header.stamp), value, self._now_ns()))
+
+    def _send(self, answer: Answer | None) -> None:
+        """Publish an answer, if there is one, and what the session has to say."""
+        if answer is not None and self._bundle is not None:
+            observation = self._bundle.policy.observation
+            now_ns = self._now_ns()
+            # Half the camera's period: shorter than any two images are apart, so that in lock-step every single one is awaited.
+            within_s = 0.5 / observation.camera_rate_hz
+            self._action.publish(action_chunk(answer, self._sequence, now_ns, self._parameters.base_frame, observation.period_ns, within_s))
+            self._sequence += 1
+            self._observation_ns = answer.observation_stamp_ns
+            if answer.prediction is not None:
+                self._count(answer, now_ns, observation.period_ns)
+        self._after_session(always=answer is not None and answer.prediction is not None)
+
+    def _count(self, answer: Answer, now_ns: int, period_ns: int) -> None:
+        assert answer.prediction is not None
+        self._chunks += 1
+        self._inference_ms.append(answer.prediction.sample_ms)
+        self._latency_ms.append((now_ns - answer.observation_stamp_ns) / 1e6)
+        self._late_chunks += now_ns - answer.observation_stamp_ns > self._parameters.replan_ticks * period_ns
+
+    def _after_session(self, always: bool = False) -> None:
+        """Log the session's events, and publish the status where they, or its state, ask for it."""
+        session = self._session
+        if session is None:
+            return
+        events = session.take_events()
+        for event in events:
+            # rclpy ties a severity to its calling line: one line each.
+            if event.level is Level.ERROR:
+                self.get_logger().error(event.text)
+            elif event.level is Level.WARNING:
+                self.get_logger().warning(event.text)
+            else:
+                self.get_logger().info(event.text)
+        changed = session.message != self._message
+        self._message = session.message
+        if always or events or changed:
+            self._publish_status()
+
+    def _check(self) -> None:
+        if self._session is not None:
+            self._session.check(self._now_ns())
+            self._after_session()
+
+    def _report(self) -> None:
+        self._publish_status()
+        self._publish_diagnostics()
+
+    def _state(self) -> int:
+        return int(PolicyStatus.STATE_UNCONFIGURED if self._session is None else STATUS_OF_STATE[self._session.state])
+
+    def _publish_status(self) -> None:
+        status = PolicyStatus(
+            state=self._state(),
+            message=self._message,
+            bundle=self._bundle.name if self._bundle is not None else "",
+            chunks=self._chunks,
+            late_chunks=self._late_chunks,
+            observation_stamp=ns_to_stamp(self._observation_ns),
+            inference_ms=self._inference_ms[-1] if self._inference_ms else 0.0,
+            observation_to_action_ms=self._latency_ms[-1] if self._latency_ms else 0.0,
+        )
+        status.header.stamp = ns_to_stamp(self._now_ns())
+        self._status.publish(status)
+
+    def _publish_diagnostics(self) -> None:
+        bad = {PolicyStatus.STATE_WAITING: DiagnosticStatus.WARN, PolicyStatus.STATE_FAULT: DiagnosticStatus.ERROR}
+        inference, latency = percentiles(self._inference_ms), percentiles(self._latency_ms)
+        values = {
+            "bundle": self._bundle.name if self._bundle is not None else "",
+            "backend": self._parameters.backend,
+            "chunks": str(self._chunks),
+            "late_chunks": str(self._late_chunks),
+            "inference_ms_p50": f"{inference[0]:.2f}",
+            "inference_ms_p99": f"{inference[1]:.2f}",
+            "observation_to_action_ms_p50": f"{latency[0]:.2f}",
+            "observation_to_action_ms_p99": f"{latency[1]:.2f}",
+        }
+        status = DiagnosticStatus(
+            level=bad.get(self._state(), DiagnosticStatus.OK),
+            name="cdp_policy: policy",
+            message=self._message,
+            hardware_id=values["bundle"],
+            values=[KeyValue(key=key, value=value) for key, value in values.items()],
+        )
+        array = DiagnosticArray(status=[status])
+        array.header.stamp = ns_to_stamp(self._now_ns())
+        self._diagnostics.publish(array)
+
+    def _now_ns(self) -> int:
+        return int(self.get_clock().now().nanoseconds)
+
+
+def main() -> int:
+    """Run the node until SIGINT or SIGTERM."""
+    rclpy.init(signal_handler_options=SignalHandlerOptions.ALL)
+    executor = SingleThreadedExecutor()
+    node = None
+    try:
+        node = PolicyNode()
+        executor.add_node(node)
+        if node.get_parameter("autostart").value and node.trigger_configure() == TransitionCallbackReturn.SUCCESS:
+            node.trigger_activate()
+        executor.spin()
+    except (InvalidParameterTypeException, InvalidParameterValueException) as error:
+        sys.stderr.write(f"cdp_policy: {error}\n")
+        return 2
+    except (KeyboardInterrupt, ExternalShutdownException):
+        pass
+    finally:
+        executor.shutdown()
+        if node is not None:
+            node.destroy_node()
+        rclpy.try_shutdown()
+    return 0
