@@ -1,17 +1,28 @@
 # Source me: `. tools/env.sh` puts ROS 2, the virtual environment and the built workspace on the paths.
-# Works in bash and zsh, from any directory, and does not change shell options.
-_cdp_root="$(cd "$(dirname "${BASH_SOURCE[0]:-$0}")/.." && pwd)"
+# Works in bash and zsh, from any directory, more than once, and does not change shell options.
+_cdp_root="$(cd "$(dirname "${BASH_SOURCE[0]:-$0}")/.." && pwd -P)"
+if [ -n "${ZSH_VERSION:-}" ]; then _cdp_shell=zsh; else _cdp_shell=bash; fi
+_cdp_underlay=
 for _cdp_distro in jazzy kilted rolling humble; do
-  if [ -f "/opt/ros/$_cdp_distro/setup.bash" ]; then . "/opt/ros/$_cdp_distro/setup.bash"; break; fi
+  if [ -f "/opt/ros/$_cdp_distro/setup.$_cdp_shell" ]; then
+    _cdp_underlay="/opt/ros/$_cdp_distro"
+    . "$_cdp_underlay/setup.$_cdp_shell"
+    break
+  fi
 done
-if [ -z "${ROS_DISTRO:-}" ]; then
+if [ -z "$_cdp_underlay" ]; then
   # ROS 2 from wheels: the virtual environment is the underlay.
   export ROS_DISTRO=jazzy ROS_VERSION=2 ROS_PYTHON_VERSION=3
   export AMENT_PREFIX_PATH="$_cdp_root/.venv" CMAKE_PREFIX_PATH="$_cdp_root/.venv"
 fi
-[ -f "$_cdp_root/.venv/bin/activate" ] && . "$_cdp_root/.venv/bin/activate"
-[ -f "$_cdp_root/install/local_setup.bash" ] && . "$_cdp_root/install/local_setup.bash"
+if [ -f "$_cdp_root/.venv/bin/activate" ]; then . "$_cdp_root/.venv/bin/activate"; fi
+if [ -f "$_cdp_root/install/local_setup.$_cdp_shell" ]; then
+  . "$_cdp_root/install/local_setup.$_cdp_shell"
+else
+  printf 'env.sh: the workspace is not built yet: run `make build`, then source this file again\n' >&2
+fi
 # Two 640x480 cameras lose half their frames on the default shared-memory segment; the profile enlarges it.
 export FASTRTPS_DEFAULT_PROFILES_FILE="${FASTRTPS_DEFAULT_PROFILES_FILE:-$_cdp_root/config/fastdds.xml}"
+# Nodes find those of this machine only. On a robot network: export ROS_AUTOMATIC_DISCOVERY_RANGE=SUBNET before.
 export ROS_AUTOMATIC_DISCOVERY_RANGE="${ROS_AUTOMATIC_DISCOVERY_RANGE:-LOCALHOST}"
-unset _cdp_root _cdp_distro
+unset _cdp_root _cdp_distro _cdp_shell _cdp_underlay

@@ -1,0 +1,55 @@
+# `make` lists the targets. Each one first runs tools/setup.sh, which installs what is missing and costs a second when nothing is.
+SHELL := /bin/bash
+.SHELLFLAGS := -o pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help build test lint format slide loop demos train eval clean distclean
+
+PYTHON ?= python3
+export PYTHON
+export NO_COLOR := 1
+export PY_COLORS := 0
+export RCUTILS_COLORIZED_OUTPUT := 0
+
+SETUP := tools/setup.sh
+IN_ENV := . tools/env.sh &&
+SOURCES := src tests launch $(wildcard benchmarks)
+# Extra arguments: make test ARGS="-k guard", make slide ARGS="--episodes 50".
+ARGS ?=
+
+help: ## List the targets
+	@sed -nE 's/^([a-z]+):[^#]*## (.*)/  make \1|\2/p' Makefile | column -t -s '|'
+
+build: ## Install what is missing, build the workspace
+	@$(SETUP)
+
+test: build ## Check style and types, then run every test
+	@status=0; $(MAKE) --no-print-directory lint || { echo "lint failed: see above; the tests run all the same"; status=1; }; \
+	$(IN_ENV) python -m pytest $(ARGS) || status=1; exit $$status
+
+lint: build ## Check style and types
+	@$(IN_ENV) ruff check . && ruff format --check . && mypy src/*/cdp*/
+
+format: build ## Rewrite the sources in the house style
+	@$(IN_ENV) ruff check --fix . && ruff format .
+
+slide: build ## Run the slide policy on the simulated arm and report its success
+	@$(IN_ENV) cdp eval models/slide --episodes 5 --seed 100000 $(ARGS)
+
+loop: build ## Run the whole loop: demonstrate, record, collect, train, deploy
+	@$(IN_ENV) python -m pytest tests/loop -s $(ARGS)
+
+demos: build ## Record scripted demonstrations of slide in data/
+	@$(IN_ENV) cdp demos slide $(ARGS)
+
+train: build ## Train the slide policy from data/
+	@$(IN_ENV) cdp train config/train/slide.yaml $(ARGS)
+
+eval: build ## Measure the slide policy over 50 episodes
+	@$(IN_ENV) cdp eval models/slide --episodes 50 --seed 100000 $(ARGS)
+
+clean: ## Remove what was built (keeps .venv, data/ and runs/)
+	rm -rf build install log .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find src tests -name __pycache__ -prune -exec rm -rf {} +
+
+distclean: clean ## Remove .venv too
+	rm -rf .venv

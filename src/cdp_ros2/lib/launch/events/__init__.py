@@ -1,0 +1,14 @@
+"""Events."""
+
+from typing import NoReturn
+
+from cdp_ros2.errors import refuse_name
+from cdp_ros2.events import Shutdown
+
+from launch.events import process
+
+__all__ = ["Shutdown", "process"]
+
+
+def __getattr__(name: str) -> NoReturn:
+    refuse_name(__name__, name, __all__)

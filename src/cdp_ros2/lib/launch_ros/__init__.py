@@ -1,0 +1,13 @@
+"""The subset of the package `launch_ros` that this workspace uses."""
+
+from typing import NoReturn
+
+from cdp_ros2.errors import refuse_name
+
+from launch_ros import actions, parameter_descriptions, substitutions
+
+__all__ = ["actions", "parameter_descriptions", "substitutions"]
+
+
+def __getattr__(name: str) -> NoReturn:
+    refuse_name(__name__, name, __all__)
