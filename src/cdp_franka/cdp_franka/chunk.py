@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+
 from cdp.actions import eef_pose
 from cdp.geometry import FloatArray, matrix_to_rotvec, rotvec_to_matrix
 

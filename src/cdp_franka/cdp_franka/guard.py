@@ -11,9 +11,9 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from cdp.geometry import FloatArray, matrix_to_quat, quat_to_matrix
 from numpy.typing import ArrayLike
 
+from cdp.geometry import FloatArray, matrix_to_quat, quat_to_matrix
 from cdp_franka.chunk import ChunkMotion, Pose, to_ns, turn_between
 from cdp_franka.guard_config import GuardConfig
 from cdp_franka.guard_motion import CartesianMotion

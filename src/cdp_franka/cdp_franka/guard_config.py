@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 from cdp.config import ConfigError, setting
-
 from cdp_franka.kinematics import READY_RAD
 from cdp_franka.limits import ROBOTS, JointLimits, WorkspaceBox
 
@@ -30,7 +29,7 @@ class GuardConfig:
     linear_speed_m_s: float = setting(0.25, low=0.01, high=1.0, help="greatest speed of the commanded position [m/s]")
     linear_acceleration_m_s2: float = setting(1.5, low=0.05, high=9.0, help="greatest acceleration of the commanded position [m/s^2]")
     angular_speed_rad_s: float = setting(1.0, low=0.05, high=2.5, help="greatest speed of the commanded rotation [rad/s]")
-    angular_acceleration_rad_s2: float = setting(6.0, low=0.1, high=17.0, help="greatest acceleration of the commanded rotation [rad/s^2]")
+    angular_acceleration_rad_s2: float = setting(4.0, low=0.1, high=17.0, help="greatest acceleration of the commanded rotation [rad/s^2]")
 
     max_target_jump_m: float = setting(0.15, low=0.005, high=0.5, help="an action further from the commanded target is refused [m]")
     max_target_turn_rad: float = setting(0.8, low=0.02, high=3.0, help="an action turned further from the commanded target is refused [rad]")
@@ -47,7 +46,7 @@ class GuardConfig:
 
     joint_margin_rad: float = setting(0.02, low=0.0, high=0.5, help="distance kept from the joint limits [rad]")
     joint_speed_share: float = setting(0.5, low=0.05, high=1.0, help="share of the joint velocity limits that joint commands may use")
-    joint_acceleration_share: float = setting(0.3, low=0.02, high=1.0, help="share of the joint acceleration limits that joint commands may use")
+    joint_acceleration_share: float = setting(0.6, low=0.02, high=1.0, help="share of the joint acceleration limits that joint commands may use")
     kinematic_tolerance_m: float = setting(0.02, low=0.001, high=0.1, help="engaging: measured pose against the forward kinematics [m]")
     kinematic_tolerance_rad: float = setting(0.1, low=0.005, high=0.5, help="engaging: measured rotation against the forward kinematics [rad]")
     ik_tolerance_m: float = setting(0.03, low=0.001, high=0.1, help="joint commands this far from the Cartesian target are a fault [m]")

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from cdp.geometry import FloatArray, rot6d_to_matrix, matrix_to_rot6d, rotvec_to_matrix
 
+from cdp.geometry import FloatArray, matrix_to_rot6d, rot6d_to_matrix, rotvec_to_matrix
 from cdp_franka.chunk import Pose, turn_between
 from cdp_franka.guard_config import GuardConfig
 from cdp_franka.limiter import Bounds, brake, clip_norm, keep_in_box, next_velocity

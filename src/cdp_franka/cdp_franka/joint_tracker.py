@@ -8,9 +8,9 @@ that of ``limiter``, in one dimension). Half of the published deceleration also 
 from __future__ import annotations
 
 import numpy as np
-from cdp.geometry import FloatArray
 from numpy.typing import ArrayLike
 
+from cdp.geometry import FloatArray
 from cdp_franka.chunk import Pose
 from cdp_franka.guard_config import GuardConfig
 from cdp_franka.kinematics import forward, joint_velocity, pose_error

@@ -9,9 +9,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from cdp.geometry import FloatArray, matrix_to_rotvec
 from numpy.typing import ArrayLike
 
+from cdp.geometry import FloatArray, matrix_to_rotvec
 from cdp_franka.limits import JOINTS
 
 _A_M = (0.0, 0.0, 0.0, 0.0825, -0.0825, 0.0, 0.088)

@@ -16,6 +16,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+
 from cdp.geometry import FloatArray
 
 _SHARES = (1.0, 0.75, 0.5, 0.25)
@@ -36,9 +37,13 @@ def clip_norm(vector: FloatArray, length: float) -> FloatArray:
 
 
 def approach_speed(distance: float, acceleration: float, dt_s: float) -> float:
-    """Greatest speed from which steps of ``dt_s`` come to rest within ``distance``: the root of v^2 / (2 a) + v dt / 2 = distance."""
-    half = 0.5 * acceleration * dt_s
-    return min(math.sqrt(half * half + 2.0 * acceleration * distance) - half, distance / dt_s)
+    """Greatest speed from which n steps of ``dt_s``, each slower by ``acceleration * dt_s``, come to rest exactly at ``distance``.
+
+    distance = dt (n v - (n - 1) n / 2 * acceleration * dt) with the n for which v lies in ((n - 1), n] * acceleration * dt.
+    """
+    change = acceleration * dt_s
+    steps = max(1, math.ceil(0.5 * (math.sqrt(1.0 + 8.0 * distance / (change * dt_s)) - 1.0)))
+    return distance / (steps * dt_s) + 0.5 * (steps - 1) * change
 
 
 def next_velocity(error: FloatArray, feed_forward: FloatArray, velocity: FloatArray, bounds: Bounds, dt_s: float) -> FloatArray:

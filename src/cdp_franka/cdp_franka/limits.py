@@ -15,8 +15,9 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from cdp.geometry import FloatArray
 from numpy.typing import ArrayLike
+
+from cdp.geometry import FloatArray
 
 JOINTS = 7
 

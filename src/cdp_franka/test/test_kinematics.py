@@ -3,8 +3,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cdp.geometry import matrix_to_rotvec, rotvec_to_matrix
 
+from cdp.geometry import matrix_to_rotvec, rotvec_to_matrix
 from cdp_franka import kinematics
 from cdp_franka.limits import FR3
 
@@ -66,7 +66,7 @@ def test_jacobian_is_the_derivative_of_the_forward_kinematics():
 def test_differential_kinematics_reaches_a_pose_and_keeps_the_posture():
     q = np.array(kinematics.READY_RAD)
     position, rotation = kinematics.forward(q)
-    goal, goal_rotation = position + [0.15, -0.1, -0.1], rotation @ rotvec_to_matrix([0.1, -0.2, 0.3])
+    goal, goal_rotation = position + np.array([0.15, -0.1, -0.1]), rotation @ rotvec_to_matrix([0.1, -0.2, 0.3])
     for _ in range(400):
         error = kinematics.pose_error(*kinematics.forward(q), goal, goal_rotation)
         q = q + 0.01 * kinematics.joint_velocity(q, 5.0 * error, 0.05, kinematics.READY_RAD, 0.5)
