@@ -118,10 +118,11 @@ install_torch() {
   # Never the CUDA build: first the CPU build by its local version from the configured index, else by uv, which knows where PyTorch keeps it.
   if ! "$venv/bin/python" -c "import torch, sys; sys.exit(torch.__version__.split('+')[0] != '$pin' or torch.version.cuda is not None)" 2>/dev/null; then
     say "installing torch $pin (CPU build)"
-    if ! pip_install -c "$root/requirements/constraints.txt" "torch==$pin+cpu" 2>/dev/null; then
-      pip_install -c "$root/requirements/constraints.txt" uv
-      "$venv/bin/uv" pip install --quiet --python "$venv/bin/python" --torch-backend=cpu -c "$root/requirements/constraints.txt" "torch==$pin" ||
-        die "the CPU build of torch $pin could not be installed: see the error above"
+    local first
+    if ! first="$(pip_install -c "$root/requirements/constraints.txt" "torch==$pin+cpu" 2>&1)"; then
+      { pip_install -c "$root/requirements/constraints.txt" uv &&
+        "$venv/bin/uv" pip install --quiet --python "$venv/bin/python" --torch-backend=cpu -c "$root/requirements/constraints.txt" "torch==$pin"; } ||
+        die "the CPU build of torch $pin could not be installed: see the error above (pip said before: $(tail -n 2 <<<"$first"))"
     fi
   fi
   "$venv/bin/python" -c 'import torch; assert torch.version.cuda is None, f"torch {torch.__version__} is a CUDA build"' ||
