@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
 import sys
 from collections.abc import Callable, Sequence
 from importlib.metadata import EntryPoint, entry_points
@@ -59,6 +60,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser], wanted: str | None) -> None:
     """Add the parser of ``wanted``, and the names of all others."""
     found = {point.name: point for point in entry_points(group=GROUP)}
+    if wanted == "train":
+        # Read once, when torch loads its OpenMP: threads that spin while they wait make training several times slower beside other work.
+        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     if wanted in BUILT_IN:
         importlib.import_module(BUILT_IN[wanted][0]).register(subparsers)
     elif wanted in found:

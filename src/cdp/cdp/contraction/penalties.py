@@ -43,6 +43,16 @@ def squared_hinge(measure: Tensor, limit: Tensor) -> Tensor:
     return torch.relu(measure - limit).square()
 
 
+def bind(denoise: ConditionalDenoise, t: Tensor, cond: Tensor) -> Map:
+    """``denoise`` at times (N,) and conditions (N, C) as a map that takes (N, T, D), or several such stacked."""
+
+    def fn(x: Tensor) -> Tensor:
+        repeats = len(x) // len(t)
+        return denoise(x, t.repeat(repeats), cond.repeat(repeats, 1))
+
+    return fn
+
+
 class ContractionPenalty:
     """The penalty of a configuration, on a random part of a batch and at random times.
 
@@ -64,7 +74,7 @@ class ContractionPenalty:
         t, r, c = self._times(count, generator, chunk)
         alpha, sigma = coefficients(self.schedule, t, chunk)
         x = alpha * chunk + sigma * torch.randn(chunk.shape, generator=generator, dtype=chunk.dtype).to(chunk.device)
-        return self.at(lambda noisy: denoise(noisy, t, cond), x, t, r, c, generator)
+        return self.at(bind(denoise, t, cond), x, t, r, c, generator)
 
     def at(self, fn: Map, x: Tensor, t: Tensor, r: Tensor, c: Tensor, generator: torch.Generator) -> Penalised:
         """The penalty of the map ``fn`` at noisy chunks ``x`` (N, T, D) of times ``t`` (N,); ``r`` and ``c`` (N,) are read by ``cdp-step`` only."""

@@ -6,14 +6,13 @@ Every figure is for fixed observations and the same noise for every solver setti
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
 
-from cdp.contraction.estimators import jvp, lanczos_extremes, random_direction, vjp
-from cdp.contraction.penalties import ConditionalDenoise
+from cdp.contraction.estimators import Map, jvp, lanczos_extremes, random_direction, vjp
+from cdp.contraction.penalties import ConditionalDenoise, bind
 from cdp.diffusion.sampler import sample, sample_path, sampler_steps, times_like
 from cdp.diffusion.schedule import Schedule
 
@@ -42,8 +41,12 @@ def measure_sampler(
     every, some = noise.flatten(0, 1), noise[:, :few].flatten(0, 1)
     cond_every, cond_some = cond.repeat_interleave(seeds, 0), cond.repeat_interleave(few, 0)
 
-    def sampler(count: int, conditions: Tensor) -> Callable[[Tensor], Tensor]:
-        return lambda x: sample(lambda a, t: denoise(a, t, conditions), x, count, solver, schedule)
+    def sampler(count: int, conditions: Tensor) -> Map:
+        def fn(x: Tensor) -> Tensor:
+            stacked = conditions.repeat(len(x) // len(conditions), 1)
+            return cast(Tensor, sample(lambda a, t: denoise(a, t, stacked), x, count, solver, schedule))
+
+        return fn
 
     with torch.no_grad():
         actions = sampler(steps, cond_every)(every)
@@ -65,11 +68,11 @@ def measure_sampler(
         }
 
 
-def _tiny_pair_ratio(fn: Callable[[Tensor], Tensor], x: Tensor, generator: torch.Generator) -> Tensor:
+def _tiny_pair_ratio(fn: Map, x: Tensor, generator: torch.Generator) -> Tensor:
     return jvp(fn, x, random_direction(x, generator), 0.5 * PAIR_DISTANCE).flatten(1).square().sum(dim=1).sqrt()
 
 
-def _sigma_max(fn: Callable[[Tensor], Tensor], x: Tensor, generator: torch.Generator) -> Tensor:
+def _sigma_max(fn: Map, x: Tensor, generator: torch.Generator) -> Tensor:
     _, largest = lanczos_extremes(lambda v: vjp(fn, x, jvp(fn, x, v, 0.5 * PAIR_DISTANCE)), random_direction(x, generator), _LANCZOS_STEPS)
     return largest.clamp_min(0.0).sqrt()
 
@@ -82,7 +85,7 @@ def _violation(
     excess = []
     for x, time in zip(path[:-1], times, strict=True):
         t = times_like(x, time)
-        largest = _lambda_max(partial(_at_time, denoise, t, cond), x, generator)
+        largest = _lambda_max(bind(denoise, t, cond), x, generator)
         excess.append(largest - schedule.alpha(time))
     return {
         "fraction": float(torch.cat(excess).gt(0.0).float().mean()),
@@ -92,11 +95,7 @@ def _violation(
     }
 
 
-def _at_time(denoise: ConditionalDenoise, t: Tensor, cond: Tensor, x: Tensor) -> Tensor:
-    return denoise(x, t, cond)
-
-
-def _lambda_max(fn: Callable[[Tensor], Tensor], x: Tensor, generator: torch.Generator) -> Tensor:
+def _lambda_max(fn: Map, x: Tensor, generator: torch.Generator) -> Tensor:
     def symmetric(v: Tensor) -> Tensor:
         return 0.5 * (jvp(fn, x, v, 0.5 * PAIR_DISTANCE) + vjp(fn, x, v))
 

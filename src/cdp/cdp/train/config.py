@@ -41,12 +41,11 @@ class TrainConfig:
 
     dataset: Path
     """Collected demonstrations (HDF5)."""
-    name: str = setting(help="name of the bundle and of the run's folder")
+    output: Path
+    """Folder of the bundle; its last part is the bundle's name."""
     task: str = setting(help="task that the demonstrations show")
-    runs_dir: Path = Path("runs")
-    """Checkpoints and TensorBoard logs go to ``<runs_dir>/<name>``."""
-    models_dir: Path = Path("models")
-    """The bundle goes to ``<models_dir>/<name>``."""
+    run_dir: Path | None = None
+    """Folder of checkpoints and TensorBoard logs; beside the bundle, ``<output>.run``, where it is not given."""
     seed: int = setting(0, low=0, high=2**31 - 1, help="fixes the initial weights, the order of the data and every noise")
     device: str = setting("auto", choices=("auto", "cpu", "cuda"), help="where to train; auto takes CUDA where there is one")
     threads: int = setting(0, low=0, high=256, help="CPU threads of torch; 0 leaves torch's own choice")
@@ -70,8 +69,8 @@ class TrainConfig:
     optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
 
     def __post_init__(self) -> None:
-        if not self.name or "/" in self.name or self.name.startswith("."):
-            raise ConfigError(f"name: {self.name!r} is not a plain folder name")
+        if self.output.name in ("", ".."):
+            raise ConfigError(f"output: {str(self.output)!r} has no last part that could name the bundle")
         if self.network.encoder.crop_size > self.observation.image_size:
             raise ConfigError(
                 f"network.encoder.crop_size: {self.network.encoder.crop_size} exceeds the image of {self.observation.image_size} pixels"
@@ -81,11 +80,6 @@ class TrainConfig:
             raise ConfigError(f"horizon: {self.horizon} cannot be halved {denoiser.depth - 1} times, as the unet's depth asks")
 
     @property
-    def run_dir(self) -> Path:
+    def run_folder(self) -> Path:
         """Folder of checkpoints and logs."""
-        return self.runs_dir / self.name
-
-    @property
-    def bundle_dir(self) -> Path:
-        """Folder of the bundle."""
-        return self.models_dir / self.name
+        return self.run_dir if self.run_dir is not None else self.output.with_name(f"{self.output.name}.run")
