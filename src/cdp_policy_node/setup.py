@@ -19,5 +19,10 @@ setup(
     maintainer_email="maintainers@cdp-robotics.org",
     description="Lifecycle policy node and command guard: the ROS edge of cdp and cdp_franka.",
     license="Apache-2.0",
-    entry_points={"console_scripts": ["policy_node = cdp_policy_node.policy_node:main"]},
+    entry_points={
+        "console_scripts": [
+            "policy_node = cdp_policy_node.policy_node:main",
+            "guard_node = cdp_policy_node.guard_node:main",
+        ]
+    },
 )

@@ -19,5 +19,10 @@ setup(
     maintainer_email="maintainers@cdp-robotics.org",
     description="SpaceMouse teleoperation and the episode recorder.",
     license="Apache-2.0",
-    entry_points={"console_scripts": []},
+    entry_points={
+        "console_scripts": [
+            "recorder_node = cdp_teleop_recorder.recorder_node:main",
+            "teleop_node = cdp_teleop_recorder.teleop_node:main",
+        ]
+    },
 )

@@ -22,6 +22,9 @@ from cdp_franka.guard_types import ActionData, Finding, GuardOutput, Reason, Sou
 from cdp_franka.joint_tracker import JointTracker
 from cdp_franka.kinematics import forward
 
+# What GuardCore.waiting_for answers where it is a source that is waited for.
+SOURCE_WORDS = tuple(f"the {source.name.lower()}" for source in Source)
+
 _HOLDS = "the last target is held"
 _ENGAGE = "call /cdp/guard/engage to go on from the measured pose"
 
@@ -158,7 +161,7 @@ class GuardCore:
             return "the measured pose"
         followed = {State.OPERATOR: Source.OPERATOR, State.POLICY: Source.POLICY}.get(self._state)
         if followed is not None and not self._tracks[followed].answered(observation_ns):
-            return f"the {followed.name.lower()}"
+            return SOURCE_WORDS[list(Source).index(followed)]
         return None
 
     def _set(self, state: State, why: Finding) -> None:

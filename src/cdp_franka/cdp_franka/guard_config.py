@@ -64,10 +64,9 @@ class GuardConfig:
     def __post_init__(self) -> None:
         for key in ("workspace_x_m", "workspace_y_m", "workspace_z_m"):
             low, high = getattr(self, key)
-            if key == "workspace_z_m":
-                low = max(low, self.table_z_m)
-            if high - low < _MIN_EXTENT_M:
-                raise ConfigError(f"{key}: {list(getattr(self, key))!r} leaves no room above {low} m; needs at least {_MIN_EXTENT_M} m")
+            floor = f" above the table at {self.table_z_m} m" if key == "workspace_z_m" else ""
+            if high - (max(low, self.table_z_m) if floor else low) < _MIN_EXTENT_M:
+                raise ConfigError(f"{key}: {[low, high]!r}{floor} is no range of at least {_MIN_EXTENT_M} m from low to high")
         violation = self.limits.position_violation(self.posture_rad, self.joint_margin_rad)
         if violation is not None:
             raise ConfigError(f"posture_rad: {violation}")
