@@ -19,5 +19,5 @@ setup(
     maintainer_email="maintainers@cdp-robotics.org",
     description="Contractive diffusion policies: data, networks, diffusion, contraction, training, reports and runtime. Arrays only, no ROS.",
     license="Apache-2.0",
-    entry_points={"console_scripts": []},
+    entry_points={"console_scripts": ["cdp = cdp.cli:main"]},
 )

@@ -23,9 +23,8 @@ GROUP = "cdp.commands"
 
 #: Built-in commands: the module with ``register``, and the line that ``cdp --help`` shows.
 BUILT_IN = {
-    "data": ("cdp.data.command", "collect, inspect and check demonstrations"),
-    "train": ("cdp.train.command", "train a policy and write its bundle"),
-    "bundle": ("cdp.bundle.command", "inspect, verify and export policy bundles"),
+    "data": ("cdp.data.commands", "collect, describe and check demonstrations"),
+    "train": ("cdp.train.commands", "train a policy and write its bundle"),
 }
 
 Register = Callable[[Any], None]

@@ -55,6 +55,12 @@ def latest_checkpoint(folder: Path) -> Path | None:
     return found[-1] if found else None
 
 
+def remove_checkpoints(folder: Path) -> None:
+    """Remove every checkpoint under ``folder``."""
+    for path in _checkpoints(folder):
+        shutil.rmtree(path)
+
+
 def load_checkpoint(path: Path, model: nn.Module, average: nn.Module, optimiser: torch.optim.Optimizer) -> dict[str, Any]:
     """Restore the three in place and return the stored state. Raises :class:`CheckpointError` where the files do not fit them."""
     try:

@@ -34,15 +34,17 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     parser.add_argument("config", type=Path, help="training configuration, e.g. config/train/slide.yaml")
     parser.add_argument("--resume", action="store_true", help="go on from the newest checkpoint of the run")
-    parser.add_argument("--overwrite", action="store_true", help="replace an existing bundle of this name, once the new one is complete")
+    parser.add_argument(
+        "--overwrite", action="store_true", help="start anew over an earlier run, and replace its bundle once the new one is complete"
+    )
     parser.set_defaults(run=run, takes_overrides=True)
 
 
 def run(args: argparse.Namespace) -> str:
     """Train, report, write the bundle; the summary line. Raises the errors of its parts, each with a message for the user."""
     config = load_config(args.config, args.overrides)
-    if config.bundle_dir.exists() and not args.overwrite:
-        raise ConfigError(f"{config.bundle_dir} exists and is left as it is; choose another --name, or give --overwrite")
+    if config.output.exists() and not args.overwrite:
+        raise ConfigError(f"{config.output} exists and is left as it is; choose another --output, or give --overwrite")
     if config.threads:
         torch.set_num_threads(config.threads)
     device = choose_device(config.device)
@@ -54,7 +56,7 @@ def run(args: argparse.Namespace) -> str:
             bar.update(done - bar.n)
             bar.set_postfix({name: f"{value:.3g}" for name, value in figures.items() if name in ("loss", "penalty", "val_error")}, refresh=False)
 
-        result = trainer.run(args.resume, show)
+        result = trainer.run(args.resume, args.overwrite, show)
     report = make_report(result, config, train, valid, device)
     description = PolicyDescription(
         task=config.task,
@@ -68,7 +70,7 @@ def run(args: argparse.Namespace) -> str:
         solver=config.sampler.solver,
     )
     write_bundle(
-        config.bundle_dir,
+        config.output,
         result.policy.cpu(),
         description=description,
         config=config,
@@ -106,6 +108,7 @@ def parse_overrides(words: Sequence[str]) -> list[tuple[str, Any]]:
         if not word.startswith("--") or len(word) == 2:
             raise ConfigError(f"{word!r} is not an override; write --key value, e.g. --steps 100")
         key, has_value, value = word[2:].partition("=")
+        key = key.replace("-", "_")
         if not has_value:
             if not rest:
                 raise ConfigError(f"--{key} has no value")
@@ -176,5 +179,5 @@ def summary(result: TrainResult, config: TrainConfig) -> str:
     return (
         f"trained {result.steps} steps in {result.wall_s / 60:.1f} min: loss {result.loss:.4g}, validation action error "
         f"{result.validation.action_error:.4g} ({1000 * result.validation.position_error_m:.1f} mm), penalty overhead {overhead}, "
-        f"bundle {config.bundle_dir}"
+        f"bundle {config.output}"
     )

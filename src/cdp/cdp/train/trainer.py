@@ -16,7 +16,7 @@ from cdp.config import to_mapping
 from cdp.contraction.penalties import ContractionPenalty, Penalised
 from cdp.networks.policy import VisionPolicy, build_policy
 from cdp.train.batches import Windows, batch_indices, image_tensor, random_crop, step_generator
-from cdp.train.checkpoint import CheckpointError, latest_checkpoint, load_checkpoint, save_checkpoint
+from cdp.train.checkpoint import CheckpointError, latest_checkpoint, load_checkpoint, remove_checkpoints, save_checkpoint
 from cdp.train.config import TrainConfig
 from cdp.train.log import TrainingLog
 from cdp.train.objective import diffusion_loss
@@ -27,7 +27,7 @@ from cdp.train.validation import Validation, validate
 Progress = Callable[[int, dict[str, float]], None]
 
 # Settings that a resumed run may change: none of them moves the loss curve.
-_FREE_KEYS = ("runs_dir", "models_dir", "log_every", "validate_every", "checkpoint_every", "dataset", "report_windows", "report_seeds")
+_FREE_KEYS = ("run_dir", "output", "log_every", "validate_every", "checkpoint_every", "dataset", "report_windows", "report_seeds")
 
 
 class TrainingError(RuntimeError):
@@ -79,19 +79,23 @@ class Trainer:
         self.average = copy.deepcopy(self.policy).eval().requires_grad_(False)
         self.optimiser = make_optimiser(self.policy, config.optimiser)
         self.penalty = ContractionPenalty(config.contraction, config.diffusion, config.sampler.steps, config.sampler.solver)
+        self._checkpoints = config.run_folder / "checkpoints"
         self._clock = _Clock()
         self._smooth_loss = 0.0
 
-    def run(self, resume: bool = False, progress: Progress | None = None) -> TrainResult:
+    def run(self, resume: bool = False, overwrite: bool = False, progress: Progress | None = None) -> TrainResult:
         """Train to ``config.steps``.
 
-        With ``resume`` it goes on from the newest checkpoint of ``config.run_dir``, where there is one; without, it refuses a folder that holds one.
+        With ``resume`` it goes on from the newest checkpoint of ``config.run_folder``, where there is one; with ``overwrite`` it removes those of an
+        earlier training; with neither it refuses a folder that holds one.
         Raises :class:`TrainingError` where the loss is no longer finite, and for checkpoints of another configuration or data set.
         """
+        if overwrite and not resume:
+            remove_checkpoints(self._checkpoints)
         done = self._restore(resume)
         config = self.config
         validation = validate(self.average, self.valid, config, self.device) if done >= config.steps else None
-        with TrainingLog(config.run_dir, done) as log:
+        with TrainingLog(config.run_folder, done) as log:
             for step in range(done, config.steps):
                 started = time.perf_counter()
                 figures = self._step(step)
@@ -132,7 +136,9 @@ class Trainer:
         )
         value = float(loss.detach())
         if not np.isfinite(value):
-            raise TrainingError(f"the loss is {value} at step {step}; checkpoints up to there are kept in {config.run_dir}; lower the learning rate")
+            raise TrainingError(
+                f"the loss is {value} at step {step}; checkpoints up to there are kept in {config.run_folder}; lower the learning rate"
+            )
         loss.backward()  # type: ignore[no-untyped-call]
         figures = {"loss": value}
         if config.contraction.active and step % config.contraction.every == 0:
@@ -175,23 +181,23 @@ class Trainer:
 
     def _save(self, done: int) -> None:
         state = {"identity": self._identity(), "smooth_loss": self._smooth_loss, "clock": vars(self._clock)}
-        save_checkpoint(self.config.run_dir / "checkpoints", done, self.policy, self.average, self.optimiser, state)
+        save_checkpoint(self._checkpoints, done, self.policy, self.average, self.optimiser, state)
 
     def _restore(self, resume: bool) -> int:
-        folder = self.config.run_dir / "checkpoints"
+        folder = self._checkpoints
         newest = latest_checkpoint(folder)
         if newest is None:
             return 0
         if not resume:
             raise TrainingError(
-                f"{folder} already holds a training, up to {newest.name}; go on with --resume, choose another --name, or remove the folder"
+                f"{folder} already holds a training, up to {newest.name}; go on with --resume, start anew with --overwrite, or choose another --output"
             )
         state = load_checkpoint(newest, self.policy, self.average, self.optimiser)
         for key, value in self._identity().items():
             if state["identity"].get(key) != value:
                 raise CheckpointError(
                     f"{newest} is of another training: its {key} was {state['identity'].get(key)!r}, now it is {value!r}; "
-                    "give the same configuration and data, or choose another --name"
+                    "give the same configuration and data, or choose another --output"
                 )
         self._clock = replace(self._clock, **state["clock"])
         self._smooth_loss = float(state["smooth_loss"])
