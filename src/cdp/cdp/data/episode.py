@@ -72,12 +72,13 @@ class EpisodeInfo:
 
 @dataclass(frozen=True)
 class EpisodeLabels:
-    """What is known when an episode ends; ``dropped`` counts lost messages by stream."""
+    """What is known when an episode ends; ``dropped`` counts lost messages by stream, ``warnings`` say what else the recorder found lacking."""
 
     success: bool
     note: str
     ended_ns: int
     dropped: Mapping[str, int] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
 
 
 class EpisodeReader:
@@ -114,7 +115,7 @@ class EpisodeReader:
     def labels(self) -> EpisodeLabels:
         """Attributes from the end of the episode."""
         a = self._file.attrs
-        return EpisodeLabels(bool(a["success"]), a["note"], int(a["ended_ns"]), json.loads(a["dropped"]))
+        return EpisodeLabels(bool(a["success"]), a["note"], int(a["ended_ns"]), json.loads(a["dropped"]), tuple(json.loads(a["warnings"])))
 
     @property
     def streams(self) -> tuple[str, ...]:

@@ -257,5 +257,6 @@ def _write_attributes(file: h5py.File, info: EpisodeInfo, labels: EpisodeLabels,
             "clock": info.clock,
             "config": json.dumps(dict(info.config)),
             "dropped": json.dumps(dropped),
+            "warnings": json.dumps(labels.warnings),
         }
     )

@@ -1,0 +1,100 @@
+"""From messages to the columns of an episode's streams."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from cdp_msgs.msg import ActionChunk, RecorderStatus, TaskState
+from geometry_msgs.msg import Pose
+from sensor_msgs.msg import Image, JointState
+
+from cdp.actions import EEF_WIDTH
+from cdp.data.images import decode_raw
+from cdp_teleop_recorder.recorder_session import Snapshot
+from cdp_teleop_recorder.recorder_streams import NS_PER_S
+
+
+class UnfitMessageError(ValueError):
+    """A message that cannot be recorded; the message of the error says why."""
+
+
+def stamp_ns(stamp: Any) -> int:
+    """Nanoseconds of a builtin_interfaces/Time."""
+    return int(stamp.sec) * NS_PER_S + int(stamp.nanosec)
+
+
+def image_columns(message: Image) -> dict[str, Any]:
+    """``data`` (H, W, 3) uint8 RGB. Raises :class:`cdp.data.images.ImageError`."""
+    return {"data": decode_raw(message.data, message.height, message.width, message.step, message.encoding)}
+
+
+def joint_columns(message: JointState, names: Sequence[str]) -> tuple[dict[str, Any], dict[str, Any] | None]:
+    """Positions and velocities (len(names),) of the joints ``names``; None for velocities that are not sent. Raises :class:`UnfitMessageError`."""
+    index = _indices(message, names)
+    positions = {"data": np.asarray(message.position)[index]}
+    return positions, {"data": np.asarray(message.velocity)[index]} if len(message.velocity) == len(message.name) else None
+
+
+def gripper_columns(message: JointState, fingers: Sequence[str]) -> dict[str, Any]:
+    """Opening (1,) [m], the sum of the fingers. Raises :class:`UnfitMessageError`."""
+    return {"data": [float(np.sum(np.asarray(message.position)[_indices(message, fingers)]))]}
+
+
+def pose_columns(pose: Pose, frame: str, base_frame: str) -> dict[str, Any]:
+    """Pose (7,). Raises :class:`UnfitMessageError` for another frame."""
+    _check_frame(frame, base_frame)
+    return {"data": _pose(pose)}
+
+
+def action_columns(message: ActionChunk, base_frame: str) -> dict[str, Any] | None:
+    """First row of a chunk and what it answers; None for a keep-alive. Raises :class:`UnfitMessageError` for another space or frame."""
+    if message.horizon == 0:
+        return None
+    _check_frame(message.header.frame_id, base_frame)
+    if message.space != ActionChunk.SPACE_EEF_POSE or message.width != EEF_WIDTH or len(message.actions) != message.horizon * EEF_WIDTH:
+        raise UnfitMessageError(f"{len(message.actions)} numbers in space {message.space} are no chunk of end-effector rows of {EEF_WIDTH}")
+    return {
+        "data": np.asarray(message.actions[:EEF_WIDTH], dtype=np.float32),
+        "observation_stamp_ns": stamp_ns(message.observation_stamp),
+        "source": message.source,
+        "deadman": message.deadman,
+    }
+
+
+def task_columns(message: TaskState) -> dict[str, Any]:
+    """Poses (7,) of object and goal, and success."""
+    return {"object": _pose(message.object), "goal": _pose(message.goal), "success": message.success}
+
+
+def status_message(snapshot: Snapshot) -> RecorderStatus:
+    """The status to publish; the caller stamps it."""
+    return RecorderStatus(
+        state=int(snapshot.state),
+        message=snapshot.message,
+        episodes=snapshot.episodes,
+        episode=snapshot.episode,
+        duration_s=snapshot.duration_s,
+        streams=list(snapshot.streams),
+        received=list(snapshot.received),
+        dropped=list(snapshot.dropped),
+    )
+
+
+def _indices(message: JointState, names: Sequence[str]) -> list[int]:
+    index = {name: i for i, name in enumerate(message.name)}
+    missing = [name for name in names if name not in index]
+    if missing or len(message.position) != len(message.name):
+        raise UnfitMessageError(f"joint states of {', '.join(message.name)} lack {', '.join(missing) or 'positions'}")
+    return [index[name] for name in names]
+
+
+def _check_frame(frame: str, base_frame: str) -> None:
+    if frame != base_frame:
+        raise UnfitMessageError(f"it is in frame {frame!r}, not in {base_frame!r}")
+
+
+def _pose(pose: Pose) -> list[float]:
+    p, q = pose.position, pose.orientation
+    return [p.x, p.y, p.z, q.x, q.y, q.z, q.w]

@@ -1,0 +1,52 @@
+"""What the recorder can be told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from cdp.config import setting
+
+JOINT_NAMES = tuple(f"fr3_joint{i}" for i in range(1, 8))
+FINGER_NAMES = ("fr3_finger_joint1", "fr3_finger_joint2")
+_MAX_RATE_HZ = 2000.0
+
+
+@dataclass(frozen=True)
+class RecorderParameters:
+    """Parameters of the node ``cdp_recorder``; read once, at its start."""
+
+    directory: str = setting("data/episodes", help="folder that receives one file an episode; made where it does not exist")
+    image_topic: str = setting("/agentview/image_raw", help="camera image")
+    joint_states_topic: str = setting("/joint_states", help="joint positions and velocities of the arm")
+    pose_topic: str = setting("/franka_robot_state_broadcaster/current_pose", help="pose of the end effector in base_frame")
+    gripper_topic: str = setting("/franka_gripper/joint_states", help="positions of the two fingers [m]")
+    operator_topic: str = setting("/cdp/action/operator", help="the operator's actions")
+    policy_topic: str = setting("/cdp/action/policy", help="the policy's actions, recorded with their source")
+    task_topic: str = setting("/cdp_sim/task", help="ground truth of the simulated task, where there is one")
+    joint_names: tuple[str, ...] = setting(JOINT_NAMES, help="the arm's joints in joint_states, base first")
+    finger_names: tuple[str, ...] = setting(FINGER_NAMES, help="the finger joints; the opening is the sum of their positions")
+    base_frame: str = setting("fr3_link0", help="frame that poses and actions must be in; others are not recorded")
+    reliable: bool = setting(False, help="subscribe to sensors reliably: in simulation only, a sensor on the network must not wait for us")
+    jpeg_quality: int = setting(95, low=50, high=100, help="quality of the stored JPEG images")
+    required_streams: tuple[str, ...] = setting(
+        ("agentview_image", "joint_pos", "eef_pose", "gripper_width"),
+        choices=("agentview_image", "joint_pos", "eef_pose", "gripper_width", "action", "task_state"),
+        help="streams without which no episode starts",
+    )
+    image_rate_hz: float = setting(30.0, low=0.1, high=_MAX_RATE_HZ, help="nominal rate of the camera [Hz]; a longer gap counts as dropped images")
+    joint_rate_hz: float = setting(100.0, low=0.1, high=_MAX_RATE_HZ, help="nominal rate of joint_states [Hz]")
+    pose_rate_hz: float = setting(100.0, low=0.1, high=_MAX_RATE_HZ, help="nominal rate of the pose [Hz]")
+    gripper_rate_hz: float = setting(30.0, low=0.1, high=_MAX_RATE_HZ, help="nominal rate of the gripper's joint states [Hz]")
+    min_rate_fraction: float = setting(0.9, low=0.0, high=1.0, help="a stream below this part of its nominal rate is reported with the episode")
+    silent_after_s: float = setting(1.0, low=0.05, high=60.0, help="a stream whose newest stamp is older than this is silent [s]")
+    min_free_mb: int = setting(500, low=0, high=1_000_000, help="free space below which no episode starts [MB]")
+
+    def rates_hz(self) -> dict[str, float]:
+        """Nominal rates by stream; a stream without one sends when it has something to say."""
+        return {
+            "agentview_image": self.image_rate_hz,
+            "joint_pos": self.joint_rate_hz,
+            "joint_vel": self.joint_rate_hz,
+            "eef_pose": self.pose_rate_hz,
+            "gripper_width": self.gripper_rate_hz,
+        }
