@@ -20,7 +20,7 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from geometry_msgs.msg import PoseStamped
 from rclpy.clock import Clock, ClockType
 from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.executors import SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
@@ -31,12 +31,13 @@ from cdp.bundle.manifest import SPACE_EEF_POSE
 from cdp.config import ConfigError
 from cdp.data.images import ImageError
 from cdp.data.spec import LOWDIM_SOURCES
-from cdp.runtime import InferenceError, PolicyRuntime
+from cdp.runtime import ActionPrediction, InferenceError, PolicyRuntime
 from cdp.statistics import percentiles
 from cdp_policy_node.policy_messages import STATUS_OF_STATE, action_chunk, image_of, ns_to_stamp, positions_of, stamp_to_ns
 from cdp_policy_node.policy_parameters import PolicyParameters, find_bundle
 from cdp_policy_node.policy_session import Answer, Level, PolicySession, Source, State
 from cdp_policy_node.ros_parameters import declare, read
+from cdp_policy_node.signals import spin_until, stop_on_signals
 
 PACKAGE = "cdp_policy_node"
 IMAGE_KEY = "agentview_image"
@@ -54,7 +55,7 @@ class PolicyNode(LifecycleNode):
     def __init__(self) -> None:
         super().__init__("cdp_policy")
         declare(self, PolicyParameters)
-        self._parameters = PolicyParameters()
+        self._settings = PolicyParameters()
         self._session: PolicySession | None = None
         self._bundle: Bundle | None = None
         self._topics: list[Any] = []
@@ -74,7 +75,7 @@ class PolicyNode(LifecycleNode):
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Open, verify and warm the bundle; a mismatch fails the transition and is said in one line."""
         try:
-            self._parameters = read(self, PolicyParameters)
+            self._settings = read(self, PolicyParameters)
             self._configure()
         except (BundleError, ConfigError, InferenceError) as error:
             self._release()
@@ -118,7 +119,7 @@ class PolicyNode(LifecycleNode):
         return TransitionCallbackReturn.SUCCESS
 
     def _configure(self) -> None:
-        p = self._parameters
+        p = self._settings
         bundle = Bundle.open(find_bundle(p.bundle, Path(get_package_share_directory(PACKAGE)) / "models"))
         bundle.require(task=p.task or None, space=SPACE_EEF_POSE, observation_keys=(IMAGE_KEY, *LOWDIM_SOURCES))
         runtime = PolicyRuntime(bundle, p.runtime())
@@ -140,7 +141,7 @@ class PolicyNode(LifecycleNode):
             )
 
     def _subscribe(self, streams: tuple[str, ...]) -> None:
-        p = self._parameters
+        p = self._settings
         reliability = ReliabilityPolicy.RELIABLE if p.reliable else ReliabilityPolicy.BEST_EFFORT
         image_qos = QoSProfile(depth=IMAGE_DEPTH, reliability=reliability)
         state_qos = QoSProfile(depth=STATE_DEPTH, reliability=reliability)
@@ -181,7 +182,7 @@ class PolicyNode(LifecycleNode):
         self._send(self._session.add_sample(stream, stamp_to_ns(message.header.stamp), value, self._now_ns()))
 
     def _on_pose(self, message: PoseStamped) -> None:
-        session, frame = self._session, self._parameters.base_frame
+        session, frame = self._session, self._settings.base_frame
         if session is None:
             return
         if message.header.frame_id != frame:
@@ -192,26 +193,29 @@ class PolicyNode(LifecycleNode):
         value = (p.x, p.y, p.z, q.x, q.y, q.z, q.w)
         self._send(session.add_sample("eef_pose", stamp_to_ns(message.header.stamp), value, self._now_ns()))
 
-    def _send(self, answer: Answer | None) -> None:
-        """Publish an answer, if there is one, and what the session has to say."""
-        if answer is not None and self._bundle is not None:
-            observation = self._bundle.policy.observation
-            now_ns = self._now_ns()
-            # Half the camera's period: shorter than any two images are apart, so that in lock-step every single one is awaited.
-            within_s = 0.5 / observation.camera_rate_hz
-            self._action.publish(action_chunk(answer, self._sequence, now_ns, self._parameters.base_frame, observation.period_ns, within_s))
-            self._sequence += 1
-            self._observation_ns = answer.observation_stamp_ns
-            if answer.prediction is not None:
-                self._count(answer, now_ns, observation.period_ns)
-        self._after_session(always=answer is not None and answer.prediction is not None)
+    def _send(self, answers: list[Answer]) -> None:
+        """Publish the answers, if there are any, and what the session has to say."""
+        for answer in answers:
+            self._send_one(answer)
+        self._after_session(always=any(answer.prediction is not None for answer in answers))
 
-    def _count(self, answer: Answer, now_ns: int, period_ns: int) -> None:
-        assert answer.prediction is not None
+    def _send_one(self, answer: Answer) -> None:
+        assert self._bundle is not None
+        observation = self._bundle.policy.observation
+        now_ns = self._now_ns()
+        # Half the camera's period: shorter than any two images are apart, so that in lock-step every single one is awaited.
+        within_s = 0.5 / observation.camera_rate_hz
+        self._action.publish(action_chunk(answer, self._sequence, now_ns, self._settings.base_frame, observation.period_ns, within_s))
+        self._sequence += 1
+        self._observation_ns = answer.observation_stamp_ns
+        if answer.prediction is not None:
+            self._count(answer.prediction, now_ns - answer.observation_stamp_ns, observation.period_ns)
+
+    def _count(self, prediction: ActionPrediction, age_ns: int, period_ns: int) -> None:
         self._chunks += 1
-        self._inference_ms.append(answer.prediction.sample_ms)
-        self._latency_ms.append((now_ns - answer.observation_stamp_ns) / 1e6)
-        self._late_chunks += now_ns - answer.observation_stamp_ns > self._parameters.replan_ticks * period_ns
+        self._late_chunks += age_ns > self._settings.replan_ticks * period_ns
+        self._inference_ms.append(prediction.sample_ms)
+        self._latency_ms.append(age_ns / 1e6)
 
     def _after_session(self, always: bool = False) -> None:
         """Log the session's events, and publish the status where they, or its state, ask for it."""
@@ -263,7 +267,7 @@ class PolicyNode(LifecycleNode):
         inference, latency = percentiles(self._inference_ms), percentiles(self._latency_ms)
         values = {
             "bundle": self._bundle.name if self._bundle is not None else "",
-            "backend": self._parameters.backend,
+            "backend": self._settings.backend,
             "chunks": str(self._chunks),
             "late_chunks": str(self._late_chunks),
             "inference_ms_p50": f"{inference[0]:.2f}",
@@ -288,23 +292,22 @@ class PolicyNode(LifecycleNode):
 
 def main() -> int:
     """Run the node until SIGINT or SIGTERM."""
-    rclpy.init(signal_handler_options=SignalHandlerOptions.ALL)
-    executor = SingleThreadedExecutor()
-    node = None
-    try:
-        node = PolicyNode()
+    with stop_on_signals() as stop:
+        rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
+        try:
+            node = PolicyNode()
+        except (InvalidParameterTypeException, InvalidParameterValueException) as error:
+            sys.stderr.write(f"cdp_policy: {error}\n")
+            rclpy.shutdown()
+            return 2
+        executor = SingleThreadedExecutor()
         executor.add_node(node)
-        if node.get_parameter("autostart").value and node.trigger_configure() == TransitionCallbackReturn.SUCCESS:
-            node.trigger_activate()
-        executor.spin()
-    except (InvalidParameterTypeException, InvalidParameterValueException) as error:
-        sys.stderr.write(f"cdp_policy: {error}\n")
-        return 2
-    except (KeyboardInterrupt, ExternalShutdownException):
-        pass
-    finally:
-        executor.shutdown()
-        if node is not None:
+        try:
+            if node.get_parameter("autostart").value and node.trigger_configure() == TransitionCallbackReturn.SUCCESS:
+                node.trigger_activate()
+            spin_until(stop, executor)
+        finally:
+            executor.shutdown()
             node.destroy_node()
-        rclpy.try_shutdown()
+            rclpy.shutdown()
     return 0

@@ -1,7 +1,7 @@
 """A running policy without ROS: stamped images and robot states in, answers to images out.
 
 Every image is answered: on replanning ticks with a chunk, else with a keep-alive. A tick that still waits for a robot state is answered when that
-comes. What is stale, or refused, stops the answers; the command guard then holds the robot.
+comes, and the images that came meanwhile after it. What is stale, or refused, stops the answers; the command guard then holds the robot.
 """
 
 from __future__ import annotations
@@ -78,6 +78,7 @@ class PolicySession:
         self._sources = {name: sources[name] for name in (self._observation.image_key, *self._observation.streams)}
         self._replan_ticks = replan_ticks
         self._newest: dict[str, int] = {}
+        self._behind_tick: list[int] = []
         self._observed_ns: int | None = None
         self._ticks_left = self._started_ns = 0
         self._has_plan = self._dead_said = False
@@ -109,34 +110,35 @@ class PolicySession:
             self._refused[stream] = reason
             self._say(Level.ERROR, f"{self._sources[stream].topic}: {reason}; such messages are ignored")
 
-    def add_image(self, stamp_ns: int, rgb: ImageArray, now_ns: int) -> Answer | None:
-        """Take a camera image (H, W, 3) uint8; its answer, or None while there is nothing to say."""
+    def add_image(self, stamp_ns: int, rgb: ImageArray, now_ns: int) -> list[Answer]:
+        """Take a camera image (H, W, 3) uint8; its answer, or none while there is nothing to say."""
         if self.state in (State.STOPPED, State.FAULT):
-            return None
+            return []
         key = self._observation.image_key
         newest = self._newest.get(key)
         if newest is not None and stamp_ns < newest:
             self._restart(key, newest - stamp_ns, now_ns)
         elif stamp_ns == newest:
-            return None
+            return []
         try:
             complete = self._window.add_image(stamp_ns, rgb)
         except ObservationError as error:
             self.refuse(key, str(error))
-            return None
+            return []
         self._received(key, stamp_ns)
         if complete:
             return self._observe(now_ns)
-        # A keep-alive would promise that the tick before this image was seen too.
-        waiting = self._window.pending_ns is not None
-        if waiting or not self._ready(now_ns) or not self._has_plan:
-            return None
-        return Answer(stamp_ns, None)
+        pending_ns = self._window.pending_ns
+        if pending_ns is not None:
+            # A keep-alive would promise that the tick before this image was seen too.
+            self._behind_tick = [] if pending_ns == stamp_ns else [*self._behind_tick, stamp_ns]
+            return []
+        return [Answer(stamp_ns, None)] if self._ready(now_ns) and self._has_plan else []
 
-    def add_sample(self, stream: str, stamp_ns: int, value: ArrayLike, now_ns: int) -> Answer | None:
-        """Take a robot state as :meth:`cdp.data.window.ObservationWindow.add` does; the answer to the tick that waited for it, if one did."""
+    def add_sample(self, stream: str, stamp_ns: int, value: ArrayLike, now_ns: int) -> list[Answer]:
+        """Take a robot state as :meth:`cdp.data.window.ObservationWindow.add` does; the answers to the images that waited for it."""
         if self.state in (State.STOPPED, State.FAULT) or stream not in self._sources:
-            return None
+            return []
         newest = self._newest.get(stream)
         if newest is not None and newest - stamp_ns > self._sources[stream].timeout_s * NS_PER_S:
             self._restart(stream, newest - stamp_ns, now_ns)
@@ -144,33 +146,36 @@ class PolicySession:
             complete = self._window.add(stream, stamp_ns, value)
         except ObservationError as error:
             self.refuse(stream, str(error))
-            return None
+            return []
         self._received(stream, stamp_ns)
-        return self._observe(now_ns) if complete else None
+        return self._observe(now_ns) if complete else []
 
     def check(self, now_ns: int) -> None:
         """Notice streams that died or came back. Call it a few times within the shortest timeout."""
         if self.state in (State.WAITING, State.RUNNING):
             self._ready(now_ns)
 
-    def _observe(self, now_ns: int) -> Answer | None:
+    def _observe(self, now_ns: int) -> list[Answer]:
+        """Answers to the newest tick, now complete, and to the images behind it."""
         stamp_ns = self._window.stamp_ns
+        behind, self._behind_tick = self._behind_tick, []
         if stamp_ns is None or not self._ready(now_ns):
-            return None
+            return []
         hole = self._observed_ns is None or stamp_ns - self._observed_ns > self._observation.max_gap_ns
         self._observed_ns = stamp_ns
+        keep_alives = [Answer(image_ns, None) for image_ns in behind]
         if self._has_plan and not hole and self._ticks_left > 1:
             self._ticks_left -= 1
-            return Answer(stamp_ns, None)
+            return [Answer(stamp_ns, None), *keep_alives]
         try:
             prediction = self._runtime.act(self._window.get())
         except InferenceError as error:
             self._fail(str(error))
-            return None
+            return []
         self._has_plan, self._ticks_left = True, self._replan_ticks
         if self.state is not State.RUNNING:
             self.state, self.message = State.RUNNING, "running"
-        return Answer(stamp_ns, prediction)
+        return [Answer(stamp_ns, prediction), *keep_alives]
 
     def _ready(self, now_ns: int) -> bool:
         """Whether every stream is alive; says so once when that changes."""
@@ -210,6 +215,7 @@ class PolicySession:
     def _forget(self, now_ns: int) -> None:
         self._window.clear()
         self._newest.clear()
+        self._behind_tick = []
         self._observed_ns = None
         self._ticks_left = 0
         self._has_plan = self._dead_said = False

@@ -30,9 +30,8 @@ class Rig:
         self.now = start_ns
         self.answers, self.events = [], []
 
-    def keep(self, answer):
-        if answer is not None:
-            self.answers.append(answer)
+    def keep(self, answers):
+        self.answers += answers
         self.events += self.session.take_events()
 
     def states(self, stamp, streams=SAMPLES):
@@ -52,7 +51,7 @@ class Rig:
             if not states_first:
                 self.states(self.now, streams)
             self.session.check(self.now)
-            self.keep(None)
+            self.keep([])
             self.now += FRAME
 
     def chunks(self):
@@ -90,7 +89,8 @@ def test_a_tick_waits_for_its_states_and_no_keep_alive_overtakes_it(runtime):
     rig.image(rig.now)
     assert rig.answers == []
     rig.states(rig.now)
-    assert [a.observation_stamp_ns for a in rig.answers] == [tick]
+    assert [a.observation_stamp_ns for a in rig.answers] == [tick, tick + FRAME]
+    assert [a.prediction is None for a in rig.answers] == [False, True]
 
 
 @pytest.mark.parametrize("dead", [CAMERA, POSE, GRIPPER])
@@ -141,7 +141,7 @@ def test_simulated_time_that_has_not_begun_is_no_fault(runtime):
     assert rig.events == [] and len(rig.chunks()) == 1
     rig.now = 5_400 * MS
     rig.session.check(rig.now)
-    rig.keep(None)
+    rig.keep([])
     assert rig.events == []
 
 
@@ -163,7 +163,7 @@ def test_refused_messages_are_said_once_and_count_as_none(runtime):
         rig.image(rig.now)
         rig.session.check(rig.now)
         rig.now += FRAME
-    rig.keep(None)
+    rig.keep([])
     assert len([e for e in rig.events if "ignored" in e.text]) == 1
     assert len([e for e in rig.events if "s old" in e.text]) == 1
     assert len(rig.events) == 2

@@ -1,0 +1,258 @@
+"""The policy node as a process of its own, over real DDS, in front of a robot that moves nothing but its stamps."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+rclpy = pytest.importorskip("rclpy")
+
+from cdp_msgs.msg import ActionChunk, PolicyStatus  # noqa: E402
+from diagnostic_msgs.msg import DiagnosticArray  # noqa: E402
+from geometry_msgs.msg import PoseStamped  # noqa: E402
+from lifecycle_msgs.msg import Transition  # noqa: E402
+from lifecycle_msgs.srv import ChangeState, GetState  # noqa: E402
+from rcl_interfaces.srv import DescribeParameters, SetParametersAtomically  # noqa: E402
+from rclpy.executors import SingleThreadedExecutor  # noqa: E402
+from rclpy.parameter import Parameter  # noqa: E402
+from sensor_msgs.msg import Image, JointState  # noqa: E402
+
+DEADLINE_S = 15.0
+MAIN = "import sys; from cdp_policy_node.policy_node import main; sys.exit(main())"
+PERIOD_NS = 100_000_000
+
+
+def ns(stamp):
+    return stamp.sec * 1_000_000_000 + stamp.nanosec
+
+
+class Robot:
+    """Publishes what the policy sees, states at 100 Hz and images at 30 Hz, and keeps what comes back."""
+
+    def __init__(self, domain):
+        self.context = rclpy.Context()
+        rclpy.init(context=self.context, domain_id=domain)
+        self.node = rclpy.create_node("fake_robot", context=self.context)
+        self.executor = SingleThreadedExecutor(context=self.context)
+        self.executor.add_node(self.node)
+        self.images = self.node.create_publisher(Image, "/agentview/image_raw", 10)
+        self.poses = self.node.create_publisher(PoseStamped, "/franka_robot_state_broadcaster/current_pose", 10)
+        self.fingers = self.node.create_publisher(JointState, "/franka_gripper/joint_states", 10)
+        self.camera_alive, self.image_stamps, self.answers, self.statuses, self.diagnostics = True, [], [], [], []
+        self.node.create_subscription(ActionChunk, "/cdp/action/policy", self.answers.append, 100)
+        self.node.create_subscription(PolicyStatus, "/cdp/policy/status", self.statuses.append, 100)
+        self.node.create_subscription(DiagnosticArray, "/diagnostics", self.diagnostics.append, 100)
+        self.pixels = np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8).tobytes()
+        self.process = None
+        self.node.create_timer(0.01, self.publish_states)
+        self.node.create_timer(1 / 30, self.publish_image)
+
+    def publish_states(self):
+        pose, fingers = PoseStamped(), JointState(name=["fr3_finger_joint1", "fr3_finger_joint2"], position=[0.04, 0.04])
+        pose.header.stamp = fingers.header.stamp = self.node.get_clock().now().to_msg()
+        pose.header.frame_id = "fr3_link0"
+        pose.pose.position.x, pose.pose.orientation.x = 0.5, 1.0
+        self.poses.publish(pose)
+        self.fingers.publish(fingers)
+
+    def publish_image(self):
+        if not self.camera_alive:
+            return
+        image = Image(height=48, width=64, step=192, encoding="rgb8", data=self.pixels)
+        image.header.stamp = self.node.get_clock().now().to_msg()
+        self.image_stamps.append(ns(image.header.stamp))
+        self.images.publish(image)
+
+    def until(self, condition, what):
+        deadline = time.monotonic() + DEADLINE_S
+        while not condition():
+            assert self.process is None or self.process.poll() is None, self.process.stderr.read()
+            assert time.monotonic() < deadline, f"not within {DEADLINE_S} s: {what}; last status: {self.statuses[-1:]}"
+            self.executor.spin_once(timeout_sec=0.05)
+
+    def spin(self, seconds):
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            self.executor.spin_once(timeout_sec=0.01)
+
+    def call(self, kind, service, **fields):
+        client = self.node.create_client(kind, f"/cdp_policy/{service}")
+        self.until(client.service_is_ready, service)
+        future = client.call_async(kind.Request(**fields))
+        self.until(future.done, service)
+        self.node.destroy_client(client)
+        return future.result()
+
+    def change(self, transition):
+        return self.call(ChangeState, "change_state", transition=Transition(id=transition)).success
+
+    def lifecycle_state(self):
+        return self.call(GetState, "get_state").current_state.label
+
+    def set(self, **values):
+        parameters = [Parameter(name, value=value).to_parameter_msg() for name, value in values.items()]
+        return self.call(SetParametersAtomically, "set_parameters_atomically", parameters=parameters).result
+
+    def close(self):
+        self.executor.shutdown()
+        self.node.destroy_node()
+        rclpy.shutdown(context=self.context)
+
+
+@pytest.fixture(scope="module")
+def domain():
+    return random.SystemRandom().randint(1, 100)
+
+
+@pytest.fixture(scope="module")
+def robot(domain):
+    robot = Robot(domain)
+    yield robot
+    robot.close()
+
+
+def start(domain, **parameters):
+    arguments = [part for name, value in parameters.items() for part in ("-p", f"{name}:={value}")]
+    environment = {**os.environ, "ROS_DOMAIN_ID": str(domain), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-c", MAIN, "--ros-args", *arguments]
+    return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+
+
+def end(process, signal_number):
+    process.send_signal(signal_number)
+    try:
+        return process.wait(timeout=10), process.stderr.read()
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+        process.stderr.close()
+
+
+@pytest.fixture(scope="module")
+def node(domain, robot, tiny_bundle):
+    process = start(domain, bundle=tiny_bundle, task="lift", backend="onnxruntime", reliable="true")
+    robot.process = process
+    yield process
+    robot.process = None
+    code, log = end(process, signal.SIGINT)
+    assert code == 0 and "Traceback" not in log, log
+
+
+@pytest.fixture
+def active(node, robot, tiny_bundle):
+    """The node, active and running."""
+    robot.set(task="slide", bundle=str(tiny_bundle))
+    assert robot.change(Transition.TRANSITION_CONFIGURE)
+    robot.statuses.clear()
+    assert robot.change(Transition.TRANSITION_ACTIVATE)
+    robot.until(lambda: robot.statuses and robot.statuses[-1].state == PolicyStatus.STATE_RUNNING, "running")
+    yield node
+    robot.camera_alive = True
+    assert robot.change(Transition.TRANSITION_DEACTIVATE)
+    assert robot.change(Transition.TRANSITION_CLEANUP)
+
+
+def test_another_task_or_no_bundle_fails_the_transition_and_says_why(node, robot, tiny_bundle):
+    assert not robot.change(Transition.TRANSITION_CONFIGURE)
+    assert robot.lifecycle_state() == "unconfigured"
+    robot.until(lambda: any("'slide', not 'lift'" in s.message for s in robot.statuses), "the refused task")
+    assert robot.statuses[-1].state == PolicyStatus.STATE_UNCONFIGURED
+    robot.set(bundle="nowhere", task="slide")
+    assert not robot.change(Transition.TRANSITION_CONFIGURE)
+    robot.until(lambda: any("no policy bundle 'nowhere'" in s.message for s in robot.statuses), "the missing bundle")
+    robot.set(bundle=str(tiny_bundle), replan_ticks=16)
+    assert not robot.change(Transition.TRANSITION_CONFIGURE)
+    robot.until(lambda: any("replan_ticks: 16" in s.message for s in robot.statuses), "the refused period")
+    assert robot.set(replan_ticks=4).successful
+
+
+def test_parameters_are_described_and_keep_their_range(node, robot):
+    described = robot.call(DescribeParameters, "describe_parameters", names=["steps", "image_timeout_s", "backend"]).descriptors
+    assert all(d.description for d in described)
+    assert described[0].integer_range[0].to_value == 100 and described[1].floating_point_range[0].to_value == 10.0
+    assert not robot.set(steps=101).successful
+    assert not robot.set(image_timeout_s=60.0).successful
+
+
+def test_every_image_is_answered_by_a_chunk_or_a_keep_alive(active, robot):
+    robot.answers.clear()
+    robot.image_stamps.clear()
+    robot.until(lambda: sum(a.horizon > 0 for a in robot.answers) >= 4, "four chunks")
+    answered = [ns(a.observation_stamp) for a in robot.answers]
+    asked = [s for s in robot.image_stamps if answered[0] <= s <= answered[-1]]
+    assert answered == asked
+    assert np.all(np.diff([a.sequence for a in robot.answers]) == 1)
+    chunks = [a for a in robot.answers if a.horizon > 0]
+    for chunk in chunks:
+        rows = np.array(chunk.actions).reshape(chunk.horizon, chunk.width)
+        assert rows.shape == (16, 10) and np.all(np.isfinite(rows)) and np.all((rows[:, 9] >= 0) & (rows[:, 9] <= np.float32(0.08)))
+        assert chunk.space == ActionChunk.SPACE_EEF_POSE and chunk.header.frame_id == "fr3_link0"
+        assert chunk.source == ActionChunk.SOURCE_POLICY and chunk.deadman
+        assert chunk.dt_s == 0.1 and ns(chunk.start_stamp) == ns(chunk.observation_stamp) + PERIOD_NS
+        assert ns(chunk.header.stamp) >= ns(chunk.observation_stamp)
+        assert 0 < chunk.next_within_s < 1 / 30
+    # Four ticks of three frames; a late frame of a loaded machine moves a tick by one frame.
+    spacing = np.diff([ns(c.observation_stamp) for c in chunks]) / 1e9
+    np.testing.assert_allclose(spacing, 0.4, atol=0.15)
+    keep_alives = [a for a in robot.answers if a.horizon == 0]
+    assert len(keep_alives) >= 8 * len(chunks) - 12 and all(len(a.actions) == 0 for a in keep_alives)
+    status = next(s for s in reversed(robot.statuses) if s.chunks)
+    assert status.bundle == "tiny" and status.inference_ms > 0 and 0 < status.observation_to_action_ms < 1000
+
+
+def test_a_dead_camera_stops_the_actions_until_it_comes_back(active, robot):
+    robot.camera_alive = False
+    robot.until(lambda: robot.statuses[-1].state == PolicyStatus.STATE_WAITING, "waiting")
+    assert "/agentview/image_raw" in robot.statuses[-1].message
+    robot.answers.clear()
+    robot.spin(0.3)
+    assert robot.answers == []
+    robot.camera_alive = True
+    robot.until(lambda: robot.answers, "an answer after the camera came back")
+    assert robot.answers[0].horizon == 16
+    robot.until(lambda: robot.statuses[-1].state == PolicyStatus.STATE_RUNNING, "running again")
+
+
+def test_deactivated_means_silent_and_activated_again_means_a_fresh_chunk(active, robot):
+    assert robot.change(Transition.TRANSITION_DEACTIVATE)
+    robot.until(lambda: robot.statuses[-1].state == PolicyStatus.STATE_READY, "ready")
+    robot.answers.clear()
+    robot.spin(0.3)
+    assert robot.answers == []
+    assert robot.change(Transition.TRANSITION_ACTIVATE)
+    robot.until(lambda: robot.answers, "an answer")
+    assert robot.answers[0].horizon == 16
+
+
+def test_diagnostics_tell_the_state_and_the_latencies(active, robot):
+    robot.until(lambda: robot.statuses[-1].chunks > 2, "three chunks")
+    robot.diagnostics.clear()
+    robot.until(lambda: robot.diagnostics, "diagnostics")
+    status = robot.diagnostics[-1].status[0]
+    values = {v.key: v.value for v in status.values}
+    assert status.name == "cdp_policy: policy" and status.hardware_id == "tiny" and status.level == b"\0"
+    assert int(values["chunks"]) >= 2 and 0 < float(values["inference_ms_p50"]) <= float(values["inference_ms_p99"])
+
+
+@pytest.mark.parametrize("signal_number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_an_active_node_cleanly(domain, robot, tiny_bundle, signal_number):
+    robot.statuses.clear()
+    process = start(domain, bundle=tiny_bundle, backend="onnxruntime", autostart="true", reliable="true")
+    try:
+        robot.until(lambda: any(s.state == PolicyStatus.STATE_RUNNING for s in robot.statuses), "the autostarted node")
+    finally:
+        code, log = end(process, signal_number)
+    assert code == 0 and "Traceback" not in log, log
+
+
+def test_a_parameter_out_of_range_is_said_and_ends_the_start(domain):
+    process = start(domain, steps=1000)
+    code, log = process.wait(timeout=30), process.stderr.read()
+    process.stderr.close()
+    assert code == 2 and "steps" in log and "Traceback" not in log
