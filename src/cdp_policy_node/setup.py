@@ -1,8 +1,23 @@
 """Installs cdp_policy_node as an ament_python package."""
 
+from pathlib import Path
+
 from setuptools import find_packages, setup
 
 NAME = "cdp_policy_node"
+# Links to the folders at the top of the repository: what a user edits there is what `ros2 launch` finds here.
+SHARED = ("launch", "config", "models")
+
+
+def shared_files() -> list[tuple[str, list[str]]]:
+    """Every file below the shared folders, for the same place in share/cdp_policy_node."""
+    folders: dict[str, list[str]] = {}
+    for name in SHARED:
+        for path in sorted(Path(name).rglob("*")):
+            if path.is_file() and "__pycache__" not in path.parts:
+                folders.setdefault(f"share/{NAME}/{path.parent.as_posix()}", []).append(path.as_posix())
+    return sorted(folders.items())
+
 
 setup(
     name=NAME,
@@ -12,6 +27,7 @@ setup(
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
         (f"share/{NAME}", ["package.xml"]),
+        *shared_files(),
     ],
     install_requires=["setuptools"],
     zip_safe=False,
