@@ -15,7 +15,7 @@ from sensor_msgs.msg import CompressedImage, JointState
 from cdp.actions import EEF_WIDTH
 from cdp.data.images import ImageArray, decode_compressed, decode_raw
 from cdp.data.spec import NS_PER_S
-from cdp_policy_node.policy_session import Answer, State
+from cdp.runtime.session import Answer, State
 
 STATUS_OF_STATE = {
     State.STOPPED: PolicyStatus.STATE_READY,

@@ -32,10 +32,10 @@ from cdp.config import ConfigError
 from cdp.data.images import ImageError
 from cdp.data.spec import LOWDIM_SOURCES
 from cdp.runtime import ActionPrediction, InferenceError, PolicyRuntime
+from cdp.runtime.session import Answer, Level, PolicySession, Source, State
 from cdp.statistics import percentiles
 from cdp_policy_node.policy_messages import STATUS_OF_STATE, action_chunk, image_of, ns_to_stamp, positions_of, stamp_to_ns
 from cdp_policy_node.policy_parameters import PolicyParameters, find_bundle
-from cdp_policy_node.policy_session import Answer, Level, PolicySession, Source, State
 from cdp_policy_node.ros_parameters import declare, read
 from cdp_policy_node.signals import spin_until, stop_on_signals
 

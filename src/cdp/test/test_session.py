@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from cdp.bundle import Bundle
 from cdp.config import ConfigError
 from cdp.runtime import PolicyRuntime, RuntimeConfig
-from cdp_policy_node.policy_session import Level, PolicySession, Source, State
+from cdp.runtime.session import Level, PolicySession, Source, State
 
 MS = 1_000_000
 FRAME = 33_333_333

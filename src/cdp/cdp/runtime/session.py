@@ -1,4 +1,4 @@
-"""A running policy without ROS: stamped images and robot states in, answers to images out.
+"""A running policy: stamped images and robot states in, answers to images out. Nodes and simulations put their transport around it.
 
 Every image is answered: on replanning ticks with a chunk, else with a keep-alive. A tick that still waits for a robot state is answered when that
 comes, and the images that came meanwhile after it. What is stale, or refused, stops the answers; the command guard then holds the robot.
@@ -17,7 +17,8 @@ from cdp.data.images import ImageArray
 from cdp.data.preprocess import ObservationError
 from cdp.data.spec import NS_PER_S
 from cdp.data.window import ObservationWindow
-from cdp.runtime import ActionPrediction, InferenceError, PolicyRuntime
+from cdp.runtime.errors import InferenceError
+from cdp.runtime.policy import ActionPrediction, PolicyRuntime
 
 
 class State(Enum):
