@@ -110,7 +110,7 @@ make_venv() {
   fi
 }
 
-pip_install() { "$venv/bin/python" -m pip install --quiet "$@"; }
+pip_install() { "$venv/bin/python" -m pip install -qq --use-pep517 "$@"; }
 
 install_torch() {
   local pin
@@ -170,9 +170,8 @@ build_workspace() {
   key="$({
     cd "$root"
     cat "$stamps/python"
-    find src config launch models -path '*/cdp_ros2/*' -prune -o \( -name package.xml -o -name setup.py -o -name setup.cfg -o -name CMakeLists.txt -o -name '*.msg' -o -name '*.srv' \) -print0 | sort -z | xargs -0 sha256sum
-    find config launch models -type f | sort
-    find src -path '*/resource/*' | sort
+    find src -path '*/cdp_ros2/*' -prune -o \( -name package.xml -o -name setup.py -o -name setup.cfg -o -name CMakeLists.txt -o -name '*.msg' -o -name '*.srv' \) -print0 | sort -z | xargs -0 sha256sum
+    find config launch models src/*/resource -type f 2>/dev/null | sort
   } | hash_of)"
   if [ "$(cat "$root/install/.cdp-stamp" 2>/dev/null)" = "$key" ]; then return 0; fi
   say "building the workspace (two minutes the first time)"

@@ -40,22 +40,38 @@ class ParameterValue:
         return value
 
 
+def read_yaml(text: str) -> Any:
+    """Return the value that a substitution's text stands for. Raises LaunchError where it is none."""
+    advice = "use ParameterValue(..., value_type=str) for text"
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise LaunchError(f"parameter value '{text}' cannot be read as YAML: {advice}") from error
+    if value is None:
+        raise LaunchError(f"parameter value '{text}' is empty: {advice}")
+    return value
+
+
 def evaluate(context: LaunchContext, value: Any) -> Any:
-    """Return a parameter's value: text, also of substitutions, is read as YAML; a list has one type. Raises LaunchError for what is no value."""
+    """Return a parameter's value by the rules of the genuine launch. Raises LaunchError where it is no parameter.
+
+    Text written in the launch file stays text. What substitutions yield is read as YAML. A list of substitutions and text is one joined value;
+    a list of lists, numbers, booleans or text alone is a list, of one type.
+    """
     if isinstance(value, ParameterValue):
         return value.evaluate(context)
-    if isinstance(value, (str, Path, Substitution)) or (isinstance(value, Sequence) and value and all(isinstance(v, Substitution) for v in value)):
-        text = perform(context, value)
-        try:
-            value = yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            raise LaunchError(f"parameter value '{text}' cannot be read as YAML: use ParameterValue(..., value_type=str) for text") from error
-        value = "" if value is None else value
-    elif isinstance(value, Sequence):
-        value = [evaluate(context, item) for item in value]
+    if isinstance(value, Substitution):
+        value = read_yaml(perform(context, value))
+    elif isinstance(value, Sequence) and not isinstance(value, str):
+        if any(isinstance(item, Substitution) for item in value):
+            value = read_yaml(perform(context, value))
+        else:
+            value = [evaluate(context, item) for item in value]
+            if {type(item) for item in value} == {int, float}:
+                value = [float(item) for item in value]
     if isinstance(value, list):
-        if len({type(item) for item in value}) > 1 or not all(isinstance(item, SCALARS) for item in value):
-            raise LaunchError(f"parameter value {value!r}: the items of a list must be numbers, text or booleans, all of one type")
+        if not value or len({type(item) for item in value}) > 1 or not isinstance(value[0], SCALARS):
+            raise LaunchError(f"parameter value {value!r}: a list must hold numbers, text or booleans, one or more, all of one type")
     elif not isinstance(value, SCALARS):
         raise LaunchError(f"parameter value {value!r} ({type(value).__name__}) is not a number, text, boolean or a list of one of them")
     return value
