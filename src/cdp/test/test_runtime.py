@@ -2,6 +2,7 @@ import subprocess
 import sys
 
 import numpy as np
+import openvino
 import pytest
 import torch
 from hypothesis import given, settings
@@ -117,6 +118,17 @@ def test_another_window_is_refused(bundle, runtimes, part):
     seen[part] = seen[part][:1]
     with pytest.raises(ValueError, match="a window is image"):
         runtimes["openvino"].act(seen)
+
+
+def test_bf16_is_close_where_the_cpu_has_it_and_refused_where_it_would_be_emulated(bundle, runtimes):
+    config = RuntimeConfig(precision="bf16")
+    if "BF16" not in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        with pytest.raises(InferenceError, match="AVX512_BF16"):
+            PolicyRuntime(bundle, config)
+        return
+    runtimes["openvino"].reset(0)
+    expected = runtimes["openvino"].act(window(bundle)).normalised
+    np.testing.assert_allclose(PolicyRuntime(bundle, config).act(window(bundle)).normalised, expected, atol=0.1)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
