@@ -12,7 +12,7 @@ from geometry_msgs.msg import PoseStamped
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.clock import Clock, ClockType
 from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
@@ -27,6 +27,7 @@ from cdp_franka.guard_config import GuardConfig
 from cdp_franka.guard_types import GuardOutput, State
 from cdp_policy_node import guard_messages as messages
 from cdp_policy_node.ros_parameters import declare, read
+from cdp_policy_node.signals import spin_until, stop_on_signals
 
 
 @dataclass(frozen=True)
@@ -198,8 +199,11 @@ class GuardNode(Node):
         said = (int(out.state), int(out.reason))
         changed = said != self._said
         if changed:
-            log = self.get_logger()
-            (log.error if out.state is State.FAULT else log.info)(f"{out.state.name}: {out.message}")
+            # Two calls on two lines: rclpy refuses another severity from the same line.
+            if out.state is State.FAULT:
+                self.get_logger().error(f"{out.state.name}: {out.message}")
+            else:
+                self.get_logger().info(f"{out.state.name}: {out.message}")
             self._said = said
         due = abs(now_ns - self._status_ns) >= messages.NS_PER_S / self._settings.status_rate_hz
         if changed or due or self._settings.lockstep:
@@ -222,22 +226,22 @@ def _refuse_change(parameters: list[Parameter]) -> SetParametersResult:
 
 def main(args: list[str] | None = None) -> int:
     """Run the guard until SIGINT or SIGTERM; 0 then, 2 where a parameter is refused."""
-    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.ALL)
-    try:
-        node = GuardNode()
-    except (ConfigError, InvalidParameterTypeException, InvalidParameterValueException) as error:
-        sys.stderr.write(f"cdp_guard does not start: {error}\n")
-        rclpy.try_shutdown()
-        return 2
-    executor = SingleThreadedExecutor()
-    executor.add_node(node)
-    try:
-        executor.spin()
-    except (KeyboardInterrupt, ExternalShutdownException):
-        pass
-    finally:
-        node.destroy_node()
-        rclpy.try_shutdown()
+    with stop_on_signals() as stop:
+        rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+        try:
+            node = GuardNode()
+        except (ConfigError, InvalidParameterTypeException, InvalidParameterValueException) as error:
+            sys.stderr.write(f"cdp_guard does not start: {error}\n")
+            rclpy.shutdown()
+            return 2
+        executor = SingleThreadedExecutor()
+        executor.add_node(node)
+        try:
+            spin_until(stop, executor)
+        finally:
+            executor.shutdown()
+            node.destroy_node()
+            rclpy.shutdown()
     return 0
 
 

@@ -50,13 +50,12 @@ class TeleopConfig:
 
 
 @dataclass(frozen=True, eq=False)
-class Target:
-    """Position (3,) [m], rotation (3, 3) and gripper width [m], as known at a time; the width is None while unknown."""
+class Known:
+    """Position (3,) [m] and rotation (3, 3), as known at a time."""
 
     stamp_ns: int
     position_m: FloatArray
     rotation: FloatArray
-    width_m: float | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,7 +79,17 @@ class TeleopCore:
     def __init__(self, config: TeleopConfig) -> None:
         self.config = config
         self._box = config.box
-        self._reset()
+        self._deadman = self._toggle_was = False
+        self._toggles = 0
+        self._width_m = config.open_width_m
+        self._twist: FloatArray = np.zeros(6)
+        self._twist_ns: int | None = None
+        self._measured: Known | None = None
+        self._measured_width_m: float | None = None
+        self._commanded: Known | None = None
+        self._commanded_width_m: float | None = None
+        self._target: Known | None = None
+        self._last_ns: int | None = None
 
     def on_twist(self, now_ns: int, linear: ArrayLike, angular: ArrayLike) -> None:
         """Deflections (3,) and (3,) in [-1, 1] along and about the base frame's axes."""
@@ -98,7 +107,7 @@ class TeleopCore:
         """Measured end-effector position (3,) and quaternion (4,) in the base frame; one that is not finite is ignored."""
         values = np.concatenate([np.asarray(position_m, dtype=np.float64), np.asarray(quat_xyzw, dtype=np.float64)])
         if np.all(np.isfinite(values)) and np.linalg.norm(values[3:]) > 0.5:
-            self._measured = Target(stamp_ns, values[:3], quat_to_matrix(values[3:]), None)
+            self._measured = Known(stamp_ns, values[:3], quat_to_matrix(values[3:]))
 
     def on_measured_width(self, width_m: float) -> None:
         """Measured opening of the gripper [m]."""
@@ -107,8 +116,8 @@ class TeleopCore:
 
     def on_guard_target(self, stamp_ns: int, position_m: ArrayLike, quat_xyzw: ArrayLike, width_m: float) -> None:
         """The guard's commanded target while it is engaged."""
-        width = float(width_m) if np.isfinite(width_m) else None
-        self._commanded = Target(stamp_ns, np.asarray(position_m, dtype=np.float64), quat_to_matrix(quat_xyzw), width)
+        self._commanded = Known(stamp_ns, np.asarray(position_m, dtype=np.float64), quat_to_matrix(quat_xyzw))
+        self._commanded_width_m = float(width_m) if np.isfinite(width_m) else None
 
     def on_guard_disengaged(self) -> None:
         """The guard commands nothing."""
@@ -117,10 +126,7 @@ class TeleopCore:
     def tick(self, now_ns: int) -> TeleopAction:
         """The action of this period, for one period from now."""
         if self._last_ns is not None and now_ns < self._last_ns:
-            deadman, toggle_was = self._deadman, self._toggle_was
-            self._reset()
-            # The hand is still where it was: only what carries a time is void.
-            self._deadman, self._toggle_was = deadman, toggle_was
+            self._forget_time()
         elapsed_s = PERIOD_S if self._last_ns is None else min((now_ns - self._last_ns) / NS_PER_S, 2 * PERIOD_S)
         self._last_ns = now_ns
         if not self._deadman:
@@ -131,62 +137,54 @@ class TeleopCore:
             if self._target is None:
                 return TeleopAction(np.zeros((0, EEF_WIDTH)), deadman=False, problem="no measured pose: the deadman has no effect until it comes")
         self._target = self._moved(self._target, now_ns, elapsed_s)
-        return TeleopAction(self._row(self._target), deadman=True)
+        self._toggle_gripper()
+        row = eef_row(self._target.position_m, matrix_to_quat(self._target.rotation), self._width_m)
+        return TeleopAction(row[None], deadman=True)
 
-    def _reset(self) -> None:
-        self._twist: FloatArray = np.zeros(6)
-        self._twist_ns: int | None = None
-        self._deadman = self._toggle_was = False
-        self._toggles = 0
-        self._measured: Target | None = None
-        self._measured_width_m: float | None = None
-        self._commanded: Target | None = None
-        self._target: Target | None = None
-        self._last_ns: int | None = None
+    def _forget_time(self) -> None:
+        """Time went back: all that carries a stamp of before is void. The hand is still where it was on the buttons."""
+        self._twist_ns = self._last_ns = None
+        self._measured = self._commanded = self._target = None
 
-    def _fresh(self, known: Target | None, now_ns: int) -> Target | None:
+    def _fresh(self, known: Known | None, now_ns: int) -> Known | None:
         timeout_ns = round(self.config.state_timeout_s * NS_PER_S)
         return known if known is not None and now_ns - known.stamp_ns <= timeout_ns else None
 
-    def _start(self, now_ns: int) -> Target | None:
+    def _start(self, now_ns: int) -> Known | None:
         """Where a press of the deadman begins: the guard's target, so that the arm does not move; the measured pose where it has none."""
         commanded, measured = self._fresh(self._commanded, now_ns), self._fresh(self._measured, now_ns)
-        begin = commanded or measured
-        if begin is None or measured is None:
+        if measured is None:
             return None
-        width = begin.width_m if begin.width_m is not None else self._measured_width_m
-        return Target(now_ns, begin.position_m, begin.rotation, self.config.open_width_m if width is None else width)
+        width_m = self._measured_width_m if commanded is None or self._commanded_width_m is None else self._commanded_width_m
+        if width_m is not None:
+            self._width_m = width_m
+        return commanded or measured
 
-    def _moved(self, target: Target, now_ns: int, elapsed_s: float) -> Target:
+    def _moved(self, target: Known, now_ns: int, elapsed_s: float) -> Known:
         config, measured = self.config, self._fresh(self._measured, now_ns)
-        width = self._toggled(target.width_m)
         late = self._twist_ns is None or now_ns - self._twist_ns > round(config.twist_timeout_s * NS_PER_S)
         if late or measured is None:
-            return Target(now_ns, target.position_m, target.rotation, width)
+            return target
         axes = shape_axes(self._twist, config.dead_zone)
         position = target.position_m + elapsed_s * config.linear_scale_m_s * axes[:3]
-        rotation = rotvec_to_matrix(elapsed_s * config.angular_scale_rad_s * axes[3:]) @ target.rotation
         position = _leashed(position, target.position_m, measured.position_m, config.leash_m)
-        ahead = matrix_to_rotvec(rotation @ measured.rotation.T)
-        allowed = max(config.leash_rad, float(np.linalg.norm(matrix_to_rotvec(target.rotation @ measured.rotation.T))))
-        if np.linalg.norm(ahead) > allowed:
-            rotation = rotvec_to_matrix(ahead * (allowed / np.linalg.norm(ahead))) @ measured.rotation
-        return Target(now_ns, np.clip(position, self._box.low_m, self._box.high_m), rotation, width)
+        turn = rotvec_to_matrix(elapsed_s * config.angular_scale_rad_s * axes[3:])
+        ahead = matrix_to_rotvec(target.rotation @ measured.rotation.T)
+        # Rotation vectors about the measured rotation: the leash is a ball in them too.
+        turned = _leashed(matrix_to_rotvec(turn @ target.rotation @ measured.rotation.T), ahead, np.zeros(3), config.leash_rad)
+        rotation = rotvec_to_matrix(turned) @ measured.rotation
+        return Known(now_ns, np.clip(position, self._box.low_m, self._box.high_m), rotation)
 
-    def _toggled(self, width_m: float | None) -> float | None:
+    def _toggle_gripper(self) -> None:
         config = self.config
         for _ in range(self._toggles):
-            is_open = width_m is None or width_m > 0.5 * (config.open_width_m + config.closed_width_m)
-            width_m = config.closed_width_m if is_open else config.open_width_m
+            is_open = self._width_m > 0.5 * (config.open_width_m + config.closed_width_m)
+            self._width_m = config.closed_width_m if is_open else config.open_width_m
         self._toggles = 0
-        return width_m
-
-    def _row(self, target: Target) -> FloatArray:
-        return eef_row(target.position_m, matrix_to_quat(target.rotation), target.width_m)[None]
 
 
 def _leashed(position: FloatArray, before: FloatArray, measured: FloatArray, leash_m: float) -> FloatArray:
-    """``position`` (3,), drawn in to the leash about ``measured``, or to where it was ``before`` if that was already further: never a jump."""
+    """``position`` (3,), drawn in to the leash about ``measured`` or, where it was ``before`` already further, to that distance."""
     allowed = max(leash_m, float(np.linalg.norm(before - measured)))
     ahead = position - measured
     distance = float(np.linalg.norm(ahead))

@@ -9,7 +9,7 @@ import rclpy
 from cdp_msgs.msg import ActionChunk, GuardStatus
 from geometry_msgs.msg import PoseStamped, Twist
 from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
@@ -17,6 +17,7 @@ from sensor_msgs.msg import JointState, Joy
 
 from cdp.config import ConfigError, setting
 from cdp_teleop_recorder.ros_parameters import declare, read
+from cdp_teleop_recorder.signals import spin_until, stop_on_signals
 from cdp_teleop_recorder.teleop_core import NS_PER_S, PERIOD_S, TeleopAction, TeleopConfig, TeleopCore
 
 DEADMAN_BUTTON, GRIPPER_BUTTON = 0, 1
@@ -49,7 +50,7 @@ class TeleopNode(Node):
         self.create_subscription(GuardStatus, "/cdp/guard/status", self._on_guard, latched)
         self.create_subscription(PoseStamped, "/franka_robot_state_broadcaster/current_pose", self._on_pose, sensor)
         self.create_subscription(JointState, "/franka_gripper/joint_states", self._on_gripper, sensor)
-        self.create_timer(PERIOD_S, self._on_timer)
+        self._timer = self.create_timer(PERIOD_S, self._on_timer)
 
     def _now_ns(self) -> int:
         return int(self.get_clock().now().nanoseconds)
@@ -83,10 +84,15 @@ class TeleopNode(Node):
         if len(fingers) == 2:
             self._core.on_measured_width(sum(fingers))
 
+    def _due_ns(self) -> int:
+        """The time that this period's call was due: a late call keeps the phase, so that actions are exactly one period apart."""
+        until_next_ns = self._timer.time_until_next_call()
+        return self._now_ns() + (int(until_next_ns) if until_next_ns is not None else 0) - round(PERIOD_S * NS_PER_S)
+
     def _on_timer(self) -> None:
-        now_ns = self._now_ns()
-        if now_ns == 0:
+        if self._now_ns() == 0:
             return  # simulated time has not begun
+        now_ns = self._due_ns()
         action = self._core.tick(now_ns)
         if action.problem:
             self.get_logger().warning(action.problem, throttle_duration_sec=2.0)
@@ -118,22 +124,22 @@ def _stamp(ns: int) -> rclpy.time.Time:
 
 def main(args: list[str] | None = None) -> int:
     """Run teleoperation until SIGINT or SIGTERM; 0 then, 2 where a parameter is refused."""
-    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.ALL)
-    try:
-        node = TeleopNode()
-    except (ConfigError, InvalidParameterTypeException, InvalidParameterValueException) as error:
-        sys.stderr.write(f"cdp_teleop does not start: {error}\n")
-        rclpy.try_shutdown()
-        return 2
-    executor = SingleThreadedExecutor()
-    executor.add_node(node)
-    try:
-        executor.spin()
-    except (KeyboardInterrupt, ExternalShutdownException):
-        pass
-    finally:
-        node.destroy_node()
-        rclpy.try_shutdown()
+    with stop_on_signals() as stop:
+        rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+        try:
+            node = TeleopNode()
+        except (ConfigError, InvalidParameterTypeException, InvalidParameterValueException) as error:
+            sys.stderr.write(f"cdp_teleop does not start: {error}\n")
+            rclpy.shutdown()
+            return 2
+        executor = SingleThreadedExecutor()
+        executor.add_node(node)
+        try:
+            spin_until(stop, executor)
+        finally:
+            executor.shutdown()
+            node.destroy_node()
+            rclpy.shutdown()
     return 0
 
 
