@@ -27,7 +27,7 @@ test: build ## Check style and types, then run every test
 	$(IN_ENV) python -m pytest $(ARGS) || status=1; exit $$status
 
 lint: build ## Check style and types
-	@$(IN_ENV) ruff check . && ruff format --check . && mypy src/*/cdp*/
+	@$(IN_ENV) ruff check . && ruff format --check . && mypy src/*/cdp*/ src/cdp_ros2/lib/cdp_ros2
 
 format: build ## Rewrite the sources in the house style
 	@$(IN_ENV) ruff check --fix . && ruff format .

@@ -4,14 +4,13 @@ ros2 launch cdp_policy_node franka_slide.launch.py                        five e
 ros2 launch cdp_policy_node franka_slide.launch.py robot_ip:=172.16.0.2   on the arm; engage through /cdp/guard/engage
 """
 
+from launch import LaunchDescription
 from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription, Shutdown
 from launch.conditions import IfCondition
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration, PathJoinSubstitution, PythonExpression
 from launch_ros.actions import Node
 from launch_ros.substitutions import FindPackageShare
-
-from launch import LaunchDescription
 
 SHARE = FindPackageShare("cdp_policy_node")
 TASK = "slide"

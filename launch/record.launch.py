@@ -4,14 +4,13 @@ ros2 launch cdp_policy_node record.launch.py                                   a
 ros2 launch cdp_policy_node record.launch.py operator:=scripted episodes:=120  the scripted operator, as fast as the nodes answer
 """
 
+from launch import LaunchDescription
 from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription, Shutdown
 from launch.conditions import IfCondition
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import EqualsSubstitution, LaunchConfiguration, PathJoinSubstitution
 from launch_ros.actions import Node
 from launch_ros.substitutions import FindPackageShare
-
-from launch import LaunchDescription
 
 SHARE = FindPackageShare("cdp_policy_node")
 

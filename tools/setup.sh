@@ -2,6 +2,7 @@
 # Makes a bare Debian 12 or Ubuntu 22.04+ machine ready: system packages, .venv, ROS 2, and the colcon workspace.
 # Run by `make build` and by every target that needs it. A repeat run with nothing changed takes a second; an interrupted one is taken up again.
 #   PYTHON=python3.12 tools/setup.sh    another interpreter (3.10 to 3.12)
+#   tools/setup.sh --system-only        system packages and no more
 #   tools/setup.sh --env-only           everything but the workspace
 set -euo pipefail
 
@@ -198,6 +199,7 @@ exec 9<"$root"
 flock -n 9 || { say "another run is under way here; waiting for it"; flock 9; }
 ros="$(ros_root)"
 install_system
+[ "${1:-}" != --system-only ] || exit 0
 check_interpreter
 make_venv
 install_python

@@ -47,9 +47,8 @@ def test_an_unsupported_name_is_named(name):
     ],
 )
 def test_an_unsupported_argument_is_named(expression, name):
-    import launch_ros
-
     import launch
+    import launch_ros
 
     with pytest.raises((TypeError, ValueError, ImportError), match=name):
         eval(expression, {"launch": launch, "launch_ros": launch_ros})

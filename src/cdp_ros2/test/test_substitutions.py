@@ -4,6 +4,7 @@ import math
 import os
 
 import pytest
+from launch import LaunchContext
 from launch.conditions import IfCondition, UnlessCondition
 from launch.substitutions import (
     EnvironmentVariable,
@@ -14,8 +15,6 @@ from launch.substitutions import (
     PythonExpression,
     TextSubstitution,
 )
-
-from launch import LaunchContext
 
 
 @pytest.fixture

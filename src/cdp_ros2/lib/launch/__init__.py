@@ -2,6 +2,8 @@
 
 from typing import NoReturn
 
+from launch import actions, conditions, event_handlers, events, launch_description_sources, substitutions
+
 from cdp_ros2.conditions import Condition
 from cdp_ros2.context import LaunchContext
 from cdp_ros2.entity import Action, LaunchDescription
@@ -10,8 +12,6 @@ from cdp_ros2.events import Event, EventHandler
 from cdp_ros2.service import LaunchService
 from cdp_ros2.sources import LaunchDescriptionSource
 from cdp_ros2.substitutions import Substitution
-
-from launch import actions, conditions, event_handlers, events, launch_description_sources, substitutions
 
 __all__ = [
     "Action",

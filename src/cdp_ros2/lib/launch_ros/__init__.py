@@ -2,9 +2,9 @@
 
 from typing import NoReturn
 
-from cdp_ros2.errors import refuse_name
-
 from launch_ros import actions, parameter_descriptions, substitutions
+
+from cdp_ros2.errors import refuse_name
 
 __all__ = ["actions", "parameter_descriptions", "substitutions"]
 

@@ -2,10 +2,10 @@
 
 from typing import NoReturn
 
+from launch.events import process
+
 from cdp_ros2.errors import refuse_name
 from cdp_ros2.events import Shutdown
-
-from launch.events import process
 
 __all__ = ["Shutdown", "process"]
 
