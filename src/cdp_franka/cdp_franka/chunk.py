@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from cdp.actions import eef_pose
-from cdp.geometry import FloatArray, matrix_to_rotvec, rotvec_to_matrix
+from cdp.geometry import FloatArray
+from cdp_franka.rotation import turn_between, turn_matrix
 
 NS_PER_S = 1_000_000_000
 
@@ -16,11 +17,6 @@ NS_PER_S = 1_000_000_000
 def to_ns(seconds: float) -> int:
     """Whole nanoseconds of a finite time in seconds."""
     return round(seconds * NS_PER_S)
-
-
-def turn_between(rotation: FloatArray, to_rotation: FloatArray) -> FloatArray:
-    """Rotation vector (3,) [rad], in the base frame, that turns one rotation matrix (3, 3) into another."""
-    return matrix_to_rotvec(to_rotation @ rotation.T)
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,10 +27,9 @@ class Pose:
     rotation: FloatArray
 
 
-def between(a: Pose, b: Pose, share: float) -> Pose:
-    """The pose ``share`` of the way from ``a`` to ``b``: straight line and shortest rotation."""
-    turn = rotvec_to_matrix(share * turn_between(a.rotation, b.rotation))
-    return Pose(a.position_m + share * (b.position_m - a.position_m), turn @ a.rotation)
+def _between(a: Pose, b: Pose, turn: FloatArray, share: float) -> Pose:
+    """The pose ``share`` of the way from ``a`` to ``b``: straight line and shortest rotation, of which ``turn`` (3,) is the whole."""
+    return Pose(a.position_m + share * (b.position_m - a.position_m), turn_matrix(share * turn) @ a.rotation)
 
 
 class ChunkMotion:
@@ -49,6 +44,8 @@ class ChunkMotion:
         positions, rotations, widths = eef_pose(rows)
         self._poses = [Pose(p, r) for p, r in zip(positions, rotations, strict=True)]
         self._widths_m = widths
+        self._turns = [turn_between(a.rotation, b.rotation) for a, b in zip(self._poses, self._poses[1:], strict=False)]
+        self._anchor_turn = turn_between(anchor.rotation, self._poses[0].rotation)
         self._start_ns, self._dt_ns = start_ns, to_ns(dt_s)
         self._anchor, self._anchor_ns = anchor, anchor_ns
 
@@ -74,13 +71,12 @@ class ChunkMotion:
         if at_ns < self._start_ns:
             span = self._start_ns - self._anchor_ns
             share = (at_ns - self._anchor_ns) / span if span > 0 else 1.0
-            return between(self._anchor, self._poses[0], min(max(share, 0.0), 1.0))
+            return _between(self._anchor, self._poses[0], self._anchor_turn, min(max(share, 0.0), 1.0))
         index, rest_ns = divmod(at_ns - self._start_ns, self._dt_ns)
-        return between(self._poses[index], self._poses[index + 1], rest_ns / self._dt_ns)
+        return _between(self._poses[index], self._poses[index + 1], self._turns[index], rest_ns / self._dt_ns)
 
     def largest_step(self) -> tuple[float, float]:
         """Largest distance [m] and turn [rad] between neighbouring rows."""
-        pairs = list(zip(self._poses, self._poses[1:], strict=False))
-        steps = [float(np.linalg.norm(b.position_m - a.position_m)) for a, b in pairs]
-        turns = [float(np.linalg.norm(turn_between(a.rotation, b.rotation))) for a, b in pairs]
+        steps = [float(np.linalg.norm(b.position_m - a.position_m)) for a, b in zip(self._poses, self._poses[1:], strict=False)]
+        turns = [float(np.linalg.norm(turn)) for turn in self._turns]
         return max(steps, default=0.0), max(turns, default=0.0)

@@ -14,13 +14,14 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from cdp.geometry import FloatArray, matrix_to_quat, quat_to_matrix
-from cdp_franka.chunk import ChunkMotion, Pose, to_ns, turn_between
+from cdp_franka.chunk import ChunkMotion, Pose, to_ns
 from cdp_franka.guard_config import GuardConfig
 from cdp_franka.guard_motion import CartesianMotion
 from cdp_franka.guard_sources import SourceTrack, check_form, check_jump, check_time
 from cdp_franka.guard_types import ActionData, Finding, GuardOutput, Reason, Source, State
 from cdp_franka.joint_tracker import JointTracker
 from cdp_franka.kinematics import forward
+from cdp_franka.rotation import turn_between
 
 # What GuardCore.waiting_for answers where it is a source that is waited for.
 SOURCE_WORDS = tuple(f"the {source.name.lower()}" for source in Source)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from cdp.geometry import FloatArray, matrix_to_rot6d, rot6d_to_matrix, rotvec_to_matrix
-from cdp_franka.chunk import Pose, turn_between
+from cdp.geometry import FloatArray
+from cdp_franka.chunk import Pose
 from cdp_franka.guard_config import GuardConfig
 from cdp_franka.limiter import Bounds, brake, clip_norm, keep_in_box, next_velocity
+from cdp_franka.rotation import orthonormal, turn_between, turn_matrix
 
 _LIMITED_M = 2e-3
 _LIMITED_RAD = 2e-2
@@ -57,7 +58,7 @@ class CartesianMotion:
         ahead = clip_norm(wanted.position_m - measured.position_m, self._config.leash_m)
         turn = turn_between(measured.rotation, wanted.rotation)
         if np.linalg.norm(turn) > self._config.leash_rad:
-            rotation = rotvec_to_matrix(clip_norm(turn, self._config.leash_rad)) @ measured.rotation
+            rotation = turn_matrix(clip_norm(turn, self._config.leash_rad)) @ measured.rotation
         else:
             rotation = wanted.rotation
         return Pose(np.clip(measured.position_m + ahead, self._low, self._high), rotation)
@@ -66,6 +67,6 @@ class CartesianMotion:
         position = self.pose.position_m
         self.velocity_m_s = keep_in_box(position, self.velocity_m_s, linear, self._low, self._high, self._linear, dt_s)
         self.velocity_rad_s = angular
-        rotation = rotvec_to_matrix(angular * dt_s) @ self.pose.rotation
+        rotation = turn_matrix(angular * dt_s) @ self.pose.rotation
         # Back onto the rotations: products of many matrices drift off them. The clip only removes rounding in the last digit.
-        self.pose = Pose(np.clip(position + self.velocity_m_s * dt_s, self._low, self._high), rot6d_to_matrix(matrix_to_rot6d(rotation)))
+        self.pose = Pose(np.clip(position + self.velocity_m_s * dt_s, self._low, self._high), orthonormal(rotation))

@@ -9,9 +9,10 @@ import numpy as np
 
 from cdp.actions import EEF_WIDTH
 from cdp.geometry import rot6d_to_matrix
-from cdp_franka.chunk import ChunkMotion, Pose, to_ns, turn_between
+from cdp_franka.chunk import ChunkMotion, Pose, to_ns
 from cdp_franka.guard_config import GuardConfig
 from cdp_franka.guard_types import ActionData, Finding, Reason, Source, Space
+from cdp_franka.rotation import turn_between
 
 MAX_ROWS = 1024
 

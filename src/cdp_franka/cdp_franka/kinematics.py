@@ -11,8 +11,9 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike
 
-from cdp.geometry import FloatArray, matrix_to_rotvec
+from cdp.geometry import FloatArray
 from cdp_franka.limits import JOINTS
+from cdp_franka.rotation import turn_between
 
 _A_M = (0.0, 0.0, 0.0, 0.0825, -0.0825, 0.0, 0.088)
 _D_M = (0.333, 0.0, 0.316, 0.0, 0.384, 0.0, 0.0)
@@ -68,7 +69,7 @@ def jacobian(q_rad: ArrayLike) -> FloatArray:
 
 def pose_error(position_m: FloatArray, rotation: FloatArray, to_position_m: FloatArray, to_rotation: FloatArray) -> FloatArray:
     """Twist (6,) that leads in one second from a pose (3,), (3, 3) to another: position difference, then rotation vector, in the base frame."""
-    return np.concatenate([to_position_m - position_m, matrix_to_rotvec(to_rotation @ rotation.T)])
+    return np.concatenate([to_position_m - position_m, turn_between(rotation, to_rotation)])
 
 
 def joint_velocity(q_rad: ArrayLike, twist: ArrayLike, damping: float, posture_rad: ArrayLike, posture_gain_per_s: float) -> FloatArray:

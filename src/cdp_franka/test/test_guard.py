@@ -8,12 +8,12 @@ from hypothesis import strategies as st
 
 from cdp.config import ConfigError, from_mapping
 from cdp.geometry import matrix_to_quat, quat_to_matrix, rotvec_to_matrix
-from cdp_franka.chunk import turn_between
 from cdp_franka.guard import GuardCore
 from cdp_franka.guard_config import GuardConfig
 from cdp_franka.guard_types import Reason, Source, Space, State
 from cdp_franka.kinematics import forward
 from cdp_franka.limits import FR3
+from cdp_franka.rotation import turn_between
 
 NEAR = POSITION + np.array([0.05, 0.03, 0.02])
 
