@@ -10,6 +10,8 @@ for _cdp_distro in jazzy kilted rolling humble; do
     break
   fi
 done
+# A workspace of yours to lay this one over, for example franka_ros2: CDP_UNDERLAY=<workspace>/install.
+if [ -n "${CDP_UNDERLAY:-}" ] && [ -n "$_cdp_underlay" ]; then . "$CDP_UNDERLAY/local_setup.$_cdp_shell"; fi
 if [ -z "$_cdp_underlay" ]; then
   # ROS 2 from wheels: the virtual environment is the underlay.
   export ROS_DISTRO=jazzy ROS_VERSION=2 ROS_PYTHON_VERSION=3
