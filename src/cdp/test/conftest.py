@@ -31,6 +31,7 @@ class Reach:
     lost_images: tuple[int, ...] = ()
     lost_state_ms: tuple[int, int] = (0, 0)
     lost_actions: tuple[int, ...] = ()
+    operator_late_ms: int = 0
 
     def position_m(self, t_ns: float) -> np.ndarray:
         return np.array([self.start_m + self.step_m * (t_ns - self.start_ns) / (100 * MS), 0.01, 0.4])
@@ -60,7 +61,7 @@ class Reach:
             if not self.lost_state_ms[0] < ms < self.lost_state_ms[1]:
                 yield from self.state(self.start_ns + ms * MS + 3 * MS)
         for k in set(range(self.ticks)) - set(self.lost_actions):
-            seen_ns = self.image_stamp_ns(3 * k)
+            seen_ns = self.image_stamp_ns(3 * k) + self.operator_late_ms * MS
             goal_ns = seen_ns + 100 * MS
             row = eef_row(self.position_m(goal_ns), self.quat(goal_ns), 0.08 if k < self.ticks // 2 else 0.0)
             yield "action", seen_ns + 2 * MS, {"data": row, "observation_stamp_ns": seen_ns, "source": 1, "deadman": self.deadman}

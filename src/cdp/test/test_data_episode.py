@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 
+import cv2
 import h5py
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ import pytest
 from cdp.data.durable import DurableFile, unfinished
 from cdp.data.episode import EpisodeError, EpisodeInfo, EpisodeLabels, EpisodeReader
 from cdp.data.episode_writer import EpisodeWriter
+from cdp.data.images import encode_jpeg
 
 INFO = EpisodeInfo("push box/1", "anna", 7, 1_000, "sim", {"jpeg_quality": 95})
 POSE = {"data": [0.3, 0.0, 0.4, 1.0, 0.0, 0.0, 0.0]}
@@ -52,6 +54,20 @@ def test_labels_and_losses_are_in_the_attributes(tmp_path):
     with EpisodeReader(path) as episode:
         assert episode.info == INFO and episode.labels.warnings == ("slow",) and len(episode.column("eef_pose")) == 1
     assert writer.received["eef_pose"] == 1 and not writer.append("eef_pose", 3, 4, POSE)
+
+
+def test_compressed_pictures_are_kept_as_they_came(tmp_path):
+    y, x = np.mgrid[:20, :30]
+    picture = np.stack([x * 8, y * 10, 255 - x * 8], axis=-1).astype(np.uint8)
+    jpeg = encode_jpeg(picture, 60).tobytes()
+    png = cv2.imencode(".png", picture[..., ::-1])[1].tobytes()
+    writer = EpisodeWriter(tmp_path, INFO)
+    for data, kind in ((jpeg, "rgb8; jpeg compressed bgr8"), (png, "png"), (jpeg[:50], "jpeg")):
+        writer.append("agentview_image", 1, 2, {"compressed": data, "format": kind})
+    with EpisodeReader(writer.finish(LABELS)) as episode:
+        assert episode.column("agentview_image")[0].tobytes() == jpeg
+        assert np.abs(episode.image(1).astype(int) - picture).mean() < 8 and len(episode.stamps_ns("agentview_image")) == 2
+        assert episode.labels.dropped["agentview_image"] == 1
 
 
 def test_streams_from_several_threads_lose_nothing(tmp_path):

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from cdp_msgs.msg import ActionChunk, RecorderStatus, TaskState
 from geometry_msgs.msg import Pose
-from sensor_msgs.msg import Image, JointState
+from sensor_msgs.msg import CompressedImage, Image, JointState
 
 from cdp.actions import EEF_WIDTH
 from cdp.data.images import decode_raw
@@ -25,8 +25,10 @@ def stamp_ns(stamp: Any) -> int:
     return int(stamp.sec) * NS_PER_S + int(stamp.nanosec)
 
 
-def image_columns(message: Image) -> dict[str, Any]:
-    """``data`` (H, W, 3) uint8 RGB. Raises :class:`cdp.data.images.ImageError`."""
+def image_columns(message: Image | CompressedImage) -> dict[str, Any]:
+    """``data`` (H, W, 3) uint8 RGB, or ``compressed`` bytes and their ``format``. Raises :class:`cdp.data.images.ImageError` for a raw image."""
+    if isinstance(message, CompressedImage):
+        return {"compressed": bytes(message.data), "format": message.format}
     return {"data": decode_raw(message.data, message.height, message.width, message.step, message.encoding)}
 
 

@@ -18,7 +18,7 @@ from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
-from sensor_msgs.msg import Image, JointState
+from sensor_msgs.msg import CompressedImage, Image, JointState
 
 from cdp.config import ConfigError
 from cdp.data.images import ImageError
@@ -64,7 +64,8 @@ class RecorderNode(Node):
         images = QoSProfile(depth=IMAGE_DEPTH, reliability=reliability)
         states = QoSProfile(depth=STATE_DEPTH, reliability=reliability)
         actions = QoSProfile(depth=STATE_DEPTH, reliability=ReliabilityPolicy.RELIABLE)
-        self._listen(Image, p.image_topic, images, "agentview_image", self._take_image)
+        image_kind = CompressedImage if p.image_transport == "compressed" else Image
+        self._listen(image_kind, p.image_topic, images, "agentview_image", self._take_image)
         self._listen(JointState, p.joint_states_topic, states, "joint_pos", self._take_joints)
         self._listen(PoseStamped, p.pose_topic, states, "eef_pose", self._take_pose)
         self._listen(JointState, p.gripper_topic, states, "gripper_width", self._take_gripper)
@@ -82,7 +83,7 @@ class RecorderNode(Node):
 
         self.create_subscription(kind, topic, receive, qos)
 
-    def _take_image(self, message: Image, now_ns: int) -> None:
+    def _take_image(self, message: Image | CompressedImage, now_ns: int) -> None:
         self.session.add("agentview_image", stamp_ns(message.header.stamp), now_ns, messages.image_columns(message))
 
     def _take_joints(self, message: JointState, now_ns: int) -> None:

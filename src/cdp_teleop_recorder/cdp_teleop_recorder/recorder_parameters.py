@@ -17,6 +17,10 @@ class RecorderParameters:
 
     directory: str = setting("data/episodes", help="folder that receives one file an episode; made where it does not exist")
     image_topic: str = setting("/agentview/image_raw", help="camera image")
+    image_transport: str = setting("raw", choices=("raw", "compressed"), help="raw: sensor_msgs/Image, compressed: sensor_msgs/CompressedImage")
+    image_queue: int = setting(
+        400, low=10, high=100_000, help="images that may wait for their encoding, 0.9 MB each at 640x480; an image beyond is dropped and counted"
+    )
     joint_states_topic: str = setting("/joint_states", help="joint positions and velocities of the arm")
     pose_topic: str = setting("/franka_robot_state_broadcaster/current_pose", help="pose of the end effector in base_frame")
     gripper_topic: str = setting("/franka_gripper/joint_states", help="positions of the two fingers [m]")

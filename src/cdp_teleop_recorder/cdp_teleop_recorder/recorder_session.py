@@ -155,7 +155,7 @@ class RecorderSession:
         )
 
     def _open(self, info: EpisodeInfo) -> EpisodeWriter:
-        writer = EpisodeWriter(self._folder, info, jpeg_quality=self._parameters.jpeg_quality)
+        writer = EpisodeWriter(self._folder, info, jpeg_quality=self._parameters.jpeg_quality, image_queue_size=self._parameters.image_queue)
         free_mb = shutil.disk_usage(self._folder).free // _BYTES_PER_MB
         if free_mb < self._parameters.min_free_mb:
             writer.discard()

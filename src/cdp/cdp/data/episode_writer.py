@@ -18,7 +18,7 @@ import numpy as np
 import cdp
 from cdp.data.durable import DurableFile, part_of
 from cdp.data.episode import FORMAT, STREAMS, Column, EpisodeError, EpisodeInfo, EpisodeLabels
-from cdp.data.images import ImageError, encode_jpeg
+from cdp.data.images import ImageError, decode_compressed, encode_jpeg
 
 # What a stalled disk may hold up without a loss: two seconds of images at 100 Hz (180 MB at 640x480), and ten of everything else.
 _IMAGE_QUEUE_SIZE = 200
@@ -26,6 +26,7 @@ _QUEUE_SIZE = 8192
 _FLUSH_PERIOD_S = 1.0
 _NUMBER_CHUNK_ROWS = 256
 _IMAGE_CHUNK_ROWS = 16
+_JPEG_START = b"\xff\xd8"
 
 
 class _Stream:
@@ -40,7 +41,7 @@ class _Stream:
 
     def add(self, stamp_ns: int, receive_ns: int, values: Mapping[str, Any]) -> None:
         if self._images is not None:
-            self._add_image(self._images, values["data"])
+            self._add_image(self._images, values)
         row = {name: np.asarray(values[name], dtype=column.dtype).reshape(column.shape) for name, column in self._columns.items()}
         for name, value in (("stamp_ns", stamp_ns), ("receive_ns", receive_ns), *row.items()):
             self._rows[name].append(value)
@@ -53,8 +54,16 @@ class _Stream:
                 dataset[-len(rows) :] = np.asarray(rows)
                 rows.clear()
 
-    def _add_image(self, images: h5py.Dataset, rgb: Any) -> None:
-        encoded = encode_jpeg(rgb, self._quality)
+    def _add_image(self, images: h5py.Dataset, values: Mapping[str, Any]) -> None:
+        if "data" in values:
+            rgb = values["data"]
+            encoded = encode_jpeg(rgb, self._quality)
+        else:
+            # A picture that came as JPEG is stored as it came: a second compression would only blur it.
+            rgb = decode_compressed(values["compressed"], values["format"])
+            encoded = np.frombuffer(values["compressed"], dtype=np.uint8)
+            if encoded[:2].tobytes() != _JPEG_START:
+                encoded = encode_jpeg(rgb, self._quality)
         if self._size is None:
             images.attrs["height"], images.attrs["width"] = rgb.shape[:2]
         elif rgb.shape != self._size:
@@ -127,7 +136,9 @@ class EpisodeWriter:
         return self._error
 
     def append(self, stream: str, stamp_ns: int, receive_ns: int, values: Mapping[str, Any]) -> bool:
-        """Queue one sample: ``values`` has the stream's columns, ``data`` of an image is (H, W, 3) uint8 RGB. Never blocks.
+        """Queue one sample: ``values`` has the stream's columns, an image is ``data`` (H, W, 3) uint8 RGB or ``compressed`` and its ``format``.
+
+        Never blocks.
 
         False where it is lost; :attr:`lost` counts it.
         """

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_right
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cdp.actions import GRIPPER, ROT6D
 from cdp.data.align import latest_at_or_before, select_ticks
 from cdp.data.episode import SOURCE_OPERATOR, EpisodeReader
 from cdp.data.preprocess import ObservationError, check_sample
 from cdp.data.spec import NS_PER_S, STREAM_WIDTHS, ObservationSpec
-from cdp.geometry import FloatArray
+from cdp.geometry import FloatArray, matrix_to_rot6d, rot6d_to_matrix
 
 _SMALLEST_EPISODE_ROWS = 2
 
@@ -35,15 +36,15 @@ class EpisodeRows:
 def episode_rows(episode: EpisodeReader, spec: ObservationSpec) -> EpisodeRows:
     """Rows of an episode. Raises :class:`RejectedEpisodeError` for one with a hole, :class:`cdp.data.episode.EpisodeError` where a stream is absent.
 
-    The first row is the image that the first operator action answers, so rows and operator keep step; the last is the last that one answers. Row k at
-    t_k takes the newest sample at or before t_k within the tolerance, and the first operator action, deadman held, that answers an observation in
-    [t_k, t_k + period).
+    The rows lie between the first and the last operator action with the deadman held. Row k at t_k takes of each stream the newest sample at or
+    before t_k within the tolerance. An action that answers time s is where to be at s + dt, and the operator's clock is not the camera's: the row's
+    action, where to be at t_k + dt, lies between the last action at or before t_k and the first after it. The gripper's is the last one's.
     """
     action_stamps, actions = _operator_actions(episode)
     image_index, t_ns = _ticks(episode, spec, int(action_stamps[0]), int(action_stamps[-1]))
     samples = {name: _samples(episode, name, t_ns, spec) for name in STREAM_WIDTHS}
-    chosen = [_action_index(action_stamps, int(t), spec, k, len(t_ns)) for k, t in enumerate(t_ns)]
-    return EpisodeRows(t_ns, image_index, samples, actions[chosen], _task_poses(episode, t_ns))
+    rows = np.stack([_action_at(action_stamps, actions, int(t), spec, k, len(t_ns)) for k, t in enumerate(t_ns)])
+    return EpisodeRows(t_ns, image_index, samples, rows, _task_poses(episode, t_ns))
 
 
 def _operator_actions(episode: EpisodeReader) -> tuple[NDArray[np.int64], FloatArray]:
@@ -88,11 +89,18 @@ def _samples(episode: EpisodeReader, stream: str, t_ns: NDArray[np.int64], spec:
         raise RejectedEpisodeError(str(error)) from None
 
 
-def _action_index(stamps: NDArray[np.int64], t_ns: int, spec: ObservationSpec, row: int, rows: int) -> int:
-    index = bisect_left(stamps, t_ns)
-    if index == len(stamps) or stamps[index] - t_ns >= spec.period_ns:
-        raise RejectedEpisodeError(f"no operator action for the image of row {row} of {rows}")
-    return index
+def _action_at(stamps: NDArray[np.int64], actions: FloatArray, t_ns: int, spec: ObservationSpec, row: int, rows: int) -> FloatArray:
+    """The operator's action (10,) for an observation at ``t_ns``, which lies within the stamps."""
+    last = bisect_right(stamps, t_ns) - 1
+    if stamps[last] == t_ns:
+        return np.asarray(actions[last])
+    gap_ns = int(stamps[last + 1] - stamps[last])
+    if gap_ns > spec.max_gap_ns:
+        raise RejectedEpisodeError(f"no operator action for {gap_ns / NS_PER_S:.3f} s around the image of row {row} of {rows}")
+    between = actions[last] + (t_ns - int(stamps[last])) / gap_ns * (actions[last + 1] - actions[last])
+    between[ROT6D] = matrix_to_rot6d(rot6d_to_matrix(between[ROT6D]))
+    between[GRIPPER] = actions[last, GRIPPER]
+    return np.asarray(between)
 
 
 def _task_poses(episode: EpisodeReader, t_ns: NDArray[np.int64]) -> FloatArray:
