@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -68,7 +69,7 @@ def load_checkpoint(path: Path, model: nn.Module, average: nn.Module, optimiser:
         model.load_state_dict(load_file(path / "model.safetensors"))
         average.load_state_dict(load_file(path / "average.safetensors"))
         _restore_optimiser(optimiser, load_file(path / "optimiser.safetensors"))
-    except (OSError, RuntimeError, KeyError, ValueError) as error:
+    except (OSError, RuntimeError, KeyError, ValueError, SafetensorError) as error:
         raise CheckpointError(f"{path}: this checkpoint does not fit ({error}); remove it to go on from an older one") from error
     return state
 

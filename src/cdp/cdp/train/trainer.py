@@ -190,7 +190,8 @@ class Trainer:
             return 0
         if not resume:
             raise TrainingError(
-                f"{folder} already holds a training, up to {newest.name}; go on with --resume, start anew with --overwrite, or choose another --output"
+                f"{folder} already holds a training, up to {newest.name}; "
+                "go on with --resume, start anew with --overwrite, or choose another --output"
             )
         state = load_checkpoint(newest, self.policy, self.average, self.optimiser)
         for key, value in self._identity().items():
