@@ -67,7 +67,9 @@ class RecorderNode(Node):
         image_kind = CompressedImage if p.image_transport == "compressed" else Image
         self._listen(image_kind, p.image_topic, images, "agentview_image", self._take_image)
         self._listen(JointState, p.joint_states_topic, states, "joint_pos", self._take_joints)
-        self._listen(PoseStamped, p.pose_topic, states, "eef_pose", self._take_pose)
+        # The broadcaster offers its pose best effort only; a reliable subscription would never match it.
+        poses = QoSProfile(depth=STATE_DEPTH, reliability=ReliabilityPolicy.BEST_EFFORT)
+        self._listen(PoseStamped, p.pose_topic, poses, "eef_pose", self._take_pose)
         self._listen(JointState, p.gripper_topic, states, "gripper_width", self._take_gripper)
         self._listen(ActionChunk, p.operator_topic, actions, "action", self._take_action)
         self._listen(ActionChunk, p.policy_topic, actions, "action", self._take_action)

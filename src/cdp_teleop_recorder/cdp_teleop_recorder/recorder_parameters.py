@@ -30,7 +30,9 @@ class RecorderParameters:
     joint_names: tuple[str, ...] = setting(JOINT_NAMES, help="the arm's joints in joint_states, base first")
     finger_names: tuple[str, ...] = setting(FINGER_NAMES, help="the finger joints; the opening is the sum of their positions")
     base_frame: str = setting("fr3_link0", help="frame that poses and actions must be in; others are not recorded")
-    reliable: bool = setting(False, help="subscribe to sensors reliably: in simulation only, a sensor on the network must not wait for us")
+    reliable: bool = setting(
+        False, help="subscribe to camera, joints and gripper reliably: in simulation only, a sensor must not wait for us; the pose never is"
+    )
     jpeg_quality: int = setting(95, low=50, high=100, help="quality of the stored JPEG images")
     required_streams: tuple[str, ...] = setting(
         ("agentview_image", "joint_pos", "eef_pose", "gripper_width"),

@@ -46,7 +46,10 @@ class Robot:
             "action": (ActionChunk, "/cdp/action/operator"),
             "task": (TaskState, "/cdp_sim/task"),
         }
-        self.publishers = {name: self.node.create_publisher(kind, topic, qos) for name, (kind, topic) in topics.items()}
+        self.publishers = {name: self.node.create_publisher(kind, topic, qos) for name, (kind, topic) in topics.items() if name != "pose"}
+        # As franka_robot_state_broadcaster does.
+        pose_qos = QoSProfile(depth=1000, reliability=ReliabilityPolicy.BEST_EFFORT)
+        self.publishers["pose"] = self.node.create_publisher(*topics["pose"], pose_qos)
         self.start_client = self.node.create_client(StartEpisode, "/cdp/recorder/start")
         self.stop_client = self.node.create_client(StopEpisode, "/cdp/recorder/stop")
         self.status = None
