@@ -20,7 +20,11 @@ setup(
     description="MuJoCo Franka with camera and tasks behind the topics of the real robot.",
     license="Apache-2.0",
     entry_points={
-        "console_scripts": ["episode_runner = cdp_franka_sim.episode_runner:main"],
-        "cdp.commands": ["simulation = cdp_franka_sim.commands:register"],
+        "console_scripts": [
+            "sim_node = cdp_franka_sim.sim_node:main",
+            "scripted_operator = cdp_franka_sim.scripted_operator:main",
+            "episode_runner = cdp_franka_sim.episode_runner:main",
+        ],
+        "cdp.commands": ["eval = cdp_franka_sim.commands:register_eval", "demos = cdp_franka_sim.commands:register_demos"],
     },
 )

@@ -24,13 +24,8 @@ DEMOS_EXAMPLES = """examples:
 """
 
 
-def register(subparsers: SubParsers) -> None:
-    """Add `eval` and `demos` to the `cdp` command; found through the entry-point group ``cdp.commands``."""
-    _register_eval(subparsers)
-    _register_demos(subparsers)
-
-
-def _register_eval(subparsers: SubParsers) -> None:
+def register_eval(subparsers: SubParsers) -> None:
+    """Add `eval` to the `cdp` command; found through the entry-point group ``cdp.commands``."""
     parser = subparsers.add_parser(
         "eval",
         help="run a policy on seeded episodes in simulation",
@@ -51,7 +46,8 @@ def _register_eval(subparsers: SubParsers) -> None:
     parser.set_defaults(run=run_eval)
 
 
-def _register_demos(subparsers: SubParsers) -> None:
+def register_demos(subparsers: SubParsers) -> None:
+    """Add `demos` to the `cdp` command; found through the entry-point group ``cdp.commands``."""
     parser = subparsers.add_parser(
         "demos",
         help="record demonstrations by the scripted operator, through teleop, guard and recorder",

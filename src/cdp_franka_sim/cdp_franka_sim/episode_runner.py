@@ -6,6 +6,7 @@ The simulator judges success; this node only asks for resets and writes down wha
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +20,8 @@ from lifecycle_msgs.msg import State, Transition
 from lifecycle_msgs.srv import ChangeState, GetState
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 from rclpy.client import Client
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.logging import get_logger
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
@@ -30,6 +32,7 @@ from trajectory_msgs.msg import JointTrajectory
 from cdp.data.images import decode_raw
 from cdp_franka_sim.episode_media import ContactSheet, EpisodeVideo
 from cdp_franka_sim.episode_results import EpisodeResult, RunResults
+from cdp_franka_sim.signals import stop_on_signals
 
 PEER_DEADLINE_S = 60.0
 SERVICE_DEADLINE_S = 20.0
@@ -43,11 +46,17 @@ class EpisodeError(RuntimeError):
     """The run cannot go on; the message says which peer failed and what to look at."""
 
 
+class Stopped(Exception):
+    """SIGINT or SIGTERM asked for the end."""
+
+
 class EpisodeRunner(Node):
     """Sequential script over services and topics; everything waits for a condition with a deadline."""
 
-    def __init__(self) -> None:
+    def __init__(self, stop: threading.Event) -> None:
+        """``stop`` ends the run wherever it is. Raises EpisodeError for a parameter that is refused."""
         super().__init__("cdp_episode_runner")
+        self._stop_event = stop
         self.mode: str = self._declare("mode", "policy", "policy: run the policy node; record: keep the scripted operator's episodes")
         self.episodes: int = self._declare("episodes", 5, "episodes to run (policy) or to keep (record)", integer=(1, 100_000))
         self.seed: int = self._declare("seed", 100_000, "scene seed of the first episode; one more for each that follows", integer=(0, 2**53))
@@ -132,12 +141,17 @@ class EpisodeRunner(Node):
 
     # Waiting
 
+    def _spin(self) -> None:
+        if self._stop_event.is_set():
+            raise Stopped
+        self.executor_.spin_once(timeout_sec=0.05)
+
     def _until(self, condition: Callable[[], bool], deadline_s: float, what: str) -> None:
         end = time.monotonic() + deadline_s
         while not condition():
             if time.monotonic() > end:
                 raise EpisodeError(f"waited {deadline_s:.0f} s for {what}; see the messages of that node above")
-            self.executor_.spin_once(timeout_sec=0.05)
+            self._spin()
 
     def _call(self, client: Client, request: Any) -> Any:
         self._until(client.service_is_ready, PEER_DEADLINE_S, f"the service {client.srv_name}")
@@ -205,7 +219,7 @@ class EpisodeRunner(Node):
     def _pause(self, duration_s: float) -> None:
         end = time.monotonic() + duration_s
         while time.monotonic() < end:
-            self.executor_.spin_once(timeout_sec=0.02)
+            self._spin()
 
     def _watch(self, start_ns: int) -> str:
         """Wait for the end of the episode: success held for a moment, a guard fault, or the time limit."""
@@ -213,7 +227,7 @@ class EpisodeRunner(Node):
         succeeded_ns: int | None = None
         last_seen, last_wall = 0, time.monotonic()
         while True:
-            self.executor_.spin_once(timeout_sec=0.05)
+            self._spin()
             task, guard = self._task, self._guard
             assert task is not None and guard is not None
             stamp_ns = _ns(task.header.stamp)
@@ -269,23 +283,24 @@ def _ns(stamp: Any) -> int:
 
 def main() -> int:
     """Run the node; 0 when every episode was run, 1 when a peer failed, 0 after a signal."""
-    rclpy.init(signal_handler_options=SignalHandlerOptions.ALL)
-    runner: EpisodeRunner | None = None
-    status = 0
-    try:
-        runner = EpisodeRunner()
-        runner.run()
-    except EpisodeError as error:
-        rclpy.logging.get_logger("cdp_episode_runner").error(str(error))
-        status = 1
-    except (KeyboardInterrupt, ExternalShutdownException):
-        pass
-    finally:
-        if runner is not None:
-            runner.finish()
-            runner.executor_.shutdown()
-            runner.destroy_node()
-        rclpy.try_shutdown()
+    with stop_on_signals() as stop:
+        rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
+        runner: EpisodeRunner | None = None
+        status = 0
+        try:
+            runner = EpisodeRunner(stop)
+            runner.run()
+        except EpisodeError as error:
+            get_logger("cdp_episode_runner").error(str(error))
+            status = 1
+        except Stopped:
+            status = 0
+        finally:
+            if runner is not None:
+                runner.finish()
+                runner.executor_.shutdown()
+                runner.destroy_node()
+            rclpy.shutdown()
     return status
 
 

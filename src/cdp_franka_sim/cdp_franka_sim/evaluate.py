@@ -1,0 +1,171 @@
+"""The policy loop in one process: simulator, observation window, sampler and guard, the same parts as in the nodes, without ROS between them.
+
+Simulated time stands still while the policy computes, as in lock-step; so both give the same numbers within the noise of contact and sampling.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+from tqdm import tqdm
+
+from cdp.bundle.reader import Bundle
+from cdp.data.spec import NS_PER_S
+from cdp.runtime import ActionPrediction, PolicyRuntime, RuntimeConfig
+from cdp.runtime.session import Answer, PolicySession, Source
+from cdp_franka.guard import GuardCore
+from cdp_franka.guard_config import GuardConfig
+from cdp_franka.guard_types import ActionData, Space, State
+from cdp_franka.guard_types import Source as ActionSource
+from cdp_franka_sim.config import SimConfig
+from cdp_franka_sim.episode_media import ContactSheet, EpisodeVideo
+from cdp_franka_sim.episode_results import EpisodeResult, RunResults
+from cdp_franka_sim.physics import FrankaSim
+from cdp_franka_sim.tasks import make_task
+
+TICK_S = 0.01
+CAMERA_RATE_HZ = 30.0
+REPLAN_TICKS = 4
+STREAM_TIMEOUT_S = 0.5
+VIDEO_EVERY = 3
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass
+class _Episode:
+    """One episode's progress."""
+
+    seed: int
+    start_ns: int
+    next_image_ns: int
+    images: int = 0
+    sequence: int = 0
+
+
+class PolicyLoop:
+    """Simulator, policy session and guard, stepped together."""
+
+    def __init__(self, bundle: Bundle, config: RuntimeConfig, output: Path, timeout_s: float, replan_ticks: int = REPLAN_TICKS) -> None:
+        """Build everything once; raises what its parts raise for a bundle, a model or a configuration that does not fit."""
+        self.sim = FrankaSim(make_task(bundle.policy.task), SimConfig())
+        self.runtime = PolicyRuntime(bundle, config)
+        self.runtime.warm_up()
+        observation = bundle.policy.observation
+        sources = {name: Source(name, STREAM_TIMEOUT_S) for name in (observation.image_key, "joint_pos", "eef_pose", "gripper_width")}
+        self.session = PolicySession(self.runtime, sources, replan_ticks)
+        self.guard = GuardCore(GuardConfig())
+        self.timeout_ns = int(timeout_s * NS_PER_S)
+        self.period_ns = observation.period_ns
+        self.results = RunResults(setup={"via": "process", "bundle": bundle.name, "steps": self.runtime.steps, "solver": self.runtime.solver})
+        self.video = EpisodeVideo(output / "episodes.mp4", CAMERA_RATE_HZ / VIDEO_EVERY)
+        self.sheet = ContactSheet()
+
+    def run(self, seed: int) -> EpisodeResult:
+        """One episode from ``seed`` to success, guard fault or the time limit."""
+        self.sim.reset(seed)
+        self.guard.disengage(self.sim.time_ns)
+        self._measure()
+        engaged, message = self.guard.engage(self.sim.time_ns)
+        if not engaged:
+            raise RuntimeError(f"seed {seed}: {message}")
+        self.session.start(self.sim.time_ns)
+        episode = _Episode(seed, self.sim.time_ns, self.sim.time_ns)
+        ended = ""
+        while not ended:
+            self._look(episode)
+            self._act()
+            ended = self._ended(episode)
+        self.session.stop()
+        task = self.sim.task_state()
+        self.sheet.end_episode(f"seed {seed}: {ended}", ended == "success")
+        return EpisodeResult(seed, ended == "success", (self.sim.time_ns - episode.start_ns) / NS_PER_S, task.distance_m, ended)
+
+    def _measure(self) -> None:
+        """What the robot's topics would say now, to guard and policy."""
+        state = self.sim.state()
+        now_ns = state.stamp_ns
+        self.guard.on_joints(now_ns, state.q_rad, state.dq_rad_s)
+        self.guard.on_pose(now_ns, state.eef_position_m, state.eef_quat_xyzw)
+        self.guard.on_gripper(now_ns, state.gripper_width_m)
+
+    def _look(self, episode: _Episode) -> None:
+        self._measure()
+        state = self.sim.state()
+        now_ns = state.stamp_ns
+        samples = {
+            "joint_pos": state.q_rad,
+            "eef_pose": [*state.eef_position_m, *state.eef_quat_xyzw],
+            "gripper_width": [state.gripper_width_m],
+        }
+        for stream, value in samples.items():
+            self._answer(episode, self.session.add_sample(stream, now_ns, value, now_ns))
+        if now_ns < episode.next_image_ns:
+            return
+        episode.next_image_ns += int(NS_PER_S / CAMERA_RATE_HZ)
+        rgb = self.sim.render()
+        self._answer(episode, self.session.add_image(now_ns, rgb, now_ns))
+        if episode.images % VIDEO_EVERY == 0:
+            self.video.add(rgb, f"seed {episode.seed}")
+            self.sheet.add(rgb)
+        episode.images += 1
+
+    def _answer(self, episode: _Episode, answers: list[Answer]) -> None:
+        for event in self.session.take_events():
+            _log.warning("%s", event.text)
+        for answer in answers:
+            if answer.prediction is not None:
+                self._send(episode, answer, answer.prediction)
+
+    def _send(self, episode: _Episode, answer: Answer, prediction: ActionPrediction) -> None:
+        self.results.inference_ms.append(prediction.encode_ms + prediction.sample_ms)
+        episode.sequence += 1
+        action = ActionData(
+            source=ActionSource.POLICY,
+            space=Space.EEF_POSE,
+            frame_id=self.guard.config.base_frame,
+            sequence=episode.sequence,
+            observation_stamp_ns=answer.observation_stamp_ns,
+            start_stamp_ns=answer.observation_stamp_ns + self.period_ns,
+            dt_s=self.period_ns / NS_PER_S,
+            rows=prediction.rows,
+            # Keep-alives are not sent here: the promise spans the replanning period.
+            next_within_s=self.guard.config.max_next_within_s,
+            deadman=True,
+        )
+        self.guard.on_action(action, self.sim.time_ns)
+
+    def _act(self) -> None:
+        out = self.guard.tick(self.sim.time_ns)
+        if out.send and out.position_m is not None and out.quat_xyzw is not None:
+            self.sim.set_equilibrium_pose(out.position_m, out.quat_xyzw)
+            if out.gripper_width_m is not None:
+                self.sim.set_gripper(out.gripper_width_m)
+        self.sim.step(TICK_S)
+
+    def _ended(self, episode: _Episode) -> str:
+        if self.sim.task_state().success:
+            return "success"
+        if self.guard.state is State.FAULT:
+            return f"guard fault: {self.guard.tick(self.sim.time_ns).message}"
+        return "timeout" if self.sim.time_ns - episode.start_ns > self.timeout_ns else ""
+
+
+def evaluate_in_process(arguments: argparse.Namespace, out: Path) -> int:
+    """`cdp eval --via process`: run the episodes, write results, video and contact sheet into ``out``."""
+    out.mkdir(parents=True, exist_ok=True)
+    config = RuntimeConfig(backend=arguments.backend, steps=arguments.steps, solver=arguments.solver)
+    loop = PolicyLoop(Bundle.open(arguments.bundle), config, out, arguments.timeout_s)
+    loop.results.setup["seed"] = arguments.seed
+    try:
+        for seed in tqdm(range(arguments.seed, arguments.seed + arguments.episodes), desc="episodes", unit="ep"):
+            loop.results.episodes.append(loop.run(seed))
+    finally:
+        video, sheet = loop.video.close(), loop.sheet.write(out / "contact_sheet.png")
+        loop.results.files = {name: str(path) for name, path in (("video", video), ("contact sheet", sheet)) if path is not None}
+        loop.results.write(out / "results.json")
+        loop.sim.close()
+    return 0

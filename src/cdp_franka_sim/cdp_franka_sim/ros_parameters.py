@@ -1,0 +1,48 @@
+"""ROS parameters declared from a typed configuration, and read back through its checks."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing
+from typing import TypeVar
+
+from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
+from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
+from rclpy.node import Node
+
+from cdp.config import ConfigError, from_mapping
+
+T = TypeVar("T")
+
+
+def declare(node: Node, cls: type[T]) -> None:
+    """Declare each field of the dataclass ``cls`` as a parameter that is set at the start, described by its :func:`cdp.config.setting`.
+
+    Raises :class:`cdp.config.ConfigError` for a value of another type or outside its range.
+    """
+    hints = typing.get_type_hints(cls)
+    for field in dataclasses.fields(typing.cast(typing.Any, cls)):
+        default = list(field.default) if isinstance(field.default, tuple) else field.default
+        try:
+            node.declare_parameter(field.name, default, describe(field, hints[field.name]))
+        except (InvalidParameterTypeException, InvalidParameterValueException) as error:
+            raise ConfigError(str(error)) from None
+
+
+def read(node: Node, cls: type[T]) -> T:
+    """The parameters as an instance of ``cls``. Raises :class:`cdp.config.ConfigError`."""
+    names = [field.name for field in dataclasses.fields(typing.cast(typing.Any, cls))]
+    return from_mapping(cls, {name: node.get_parameter(name).value for name in names})
+
+
+def describe(field: dataclasses.Field[typing.Any], hint: object) -> ParameterDescriptor:
+    """Descriptor of one field: description, range or choices. A float also takes a whole number, so its type is left open."""
+    low, high, choices = (field.metadata[key] for key in ("low", "high", "choices"))
+    descriptor = ParameterDescriptor(description=field.metadata["help"], read_only=True, dynamic_typing=hint is float)
+    if choices:
+        descriptor.additional_constraints = f"one of {', '.join(map(str, choices))}"
+    if hint is int and low is not None and high is not None:
+        descriptor.integer_range = [IntegerRange(from_value=int(low), to_value=int(high), step=1)]
+    if hint is float and low is not None and high is not None:
+        descriptor.floating_point_range = [FloatingPointRange(from_value=float(low), to_value=float(high), step=0.0)]
+    return descriptor
