@@ -59,7 +59,7 @@ class TrainConfig:
     validate_every: int = setting(1000, low=1, high=100_000_000, help="training steps from one validation to the next")
     validate_windows: int = setting(128, low=1, high=100_000, help="windows of the validation split that are looked at")
     checkpoint_every: int = setting(500, low=1, high=100_000_000, help="training steps from one checkpoint to the next")
-    report_windows: int = setting(24, low=1, high=10_000, help="observations of the contraction report")
+    report_windows: int = setting(16, low=1, high=10_000, help="observations of the contraction report")
     report_seeds: int = setting(16, low=2, high=10_000, help="noise seeds an observation in the contraction report")
     observation: ObservationSpec = field(default_factory=ObservationSpec)
     network: NetworkConfig = field(default_factory=NetworkConfig)
