@@ -17,7 +17,7 @@ SOURCES := src tests launch $(wildcard benchmarks)
 ARGS ?=
 
 help: ## List the targets
-	@sed -nE 's/^([a-z]+):[^#]*## (.*)/  make \1|\2/p' Makefile | column -t -s '|'
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
 
 build: ## Install what is missing, build the workspace
 	@$(SETUP)

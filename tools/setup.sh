@@ -141,6 +141,15 @@ repair_ros_wheels() {
   ! grep -rlE '/opt/python/cp3' "$venv/share" --include='*.cmake' || die "the files above still name the wheels' build machine: this version of the ROS wheels is not known"
 }
 
+genuine_launch() { # whether a launch_ros that is not ours imports once ROS is sourced
+  (
+    set +u
+    # shellcheck disable=SC1091
+    [ -z "$ros" ] || . "$ros/setup.bash"
+    "$venv/bin/python" -c 'import launch_ros, sys; sys.exit("cdp_ros2" in (launch_ros.__file__ or ""))' 2>/dev/null
+  )
+}
+
 install_python() {
   local requirements=(base dev) key
   [ -n "$ros" ] || requirements+=(ros)
@@ -157,38 +166,48 @@ install_python() {
   "$venv/bin/python" -c 'import torch; assert torch.version.cuda is None' || die "a requirement replaced torch by its CUDA build"
   [ -n "$ros" ] || repair_ros_wheels
   # The genuine launch, launch_ros and ros2 win wherever they import.
-  if "$venv/bin/python" -c 'import importlib.util as u, sys; s = u.find_spec("launch"); sys.exit(not (s and "cdp_ros2" not in (s.origin or "")))' || [ -n "$ros" ]; then
-    "$venv/bin/python" -m pip uninstall --quiet -y cdp-ros2-launch-subset 2>/dev/null
+  if genuine_launch; then
+    "$venv/bin/python" -m pip uninstall -qq -y cdp-ros2-launch-subset
   else
     pip_install --no-deps --no-build-isolation -e "$root/src/cdp_ros2"
   fi
   done_with python "$key"
 }
 
-build_workspace() {
-  local key
-  # Python sources are linked, not copied: only what decides about the layout of install/ makes a build necessary.
-  key="$({
-    cd "$root"
+package_key() { # hash of what decides about a package's place in install/; Python sources are linked, not copied
+  {
     cat "$stamps/python"
-    find src -path '*/cdp_ros2/*' -prune -o \( -name package.xml -o -name setup.py -o -name setup.cfg -o -name CMakeLists.txt -o -name '*.msg' -o -name '*.srv' \) -print0 | sort -z | xargs -0 sha256sum
-    find config launch models src/*/resource -type f 2>/dev/null | sort
-  } | hash_of)"
-  if [ "$(cat "$root/install/.cdp-stamp" 2>/dev/null)" = "$key" ]; then return 0; fi
-  say "building the workspace (two minutes the first time)"
-  rm -f "$root/install/.cdp-stamp"
+    find "$1" \( -name package.xml -o -name setup.py -o -name setup.cfg -o -name CMakeLists.txt -o -name '*.msg' -o -name '*.srv' \) -print0 |
+      sort -z | xargs -0 sha256sum
+    { find -L "$1/resource" "$1/launch" "$1/config" "$1/models" -type f -not -name '*.pyc' 2>/dev/null || true; } | sort
+  } | hash_of
+}
+
+build_workspace() {
+  local package changed=()
+  declare -A keys
+  cd "$root"
+  for package in src/*/package.xml; do
+    package="$(basename "$(dirname "$package")")"
+    keys[$package]="$(package_key "src/$package")"
+    [ "$(cat "install/.stamps/$package" 2>/dev/null)" = "${keys[$package]}" ] || changed+=("$package")
+  done
+  [ "${#changed[@]}" != 0 ] || return 0
+  say "building ${changed[*]}"
+  for package in "${changed[@]}"; do rm -f "install/.stamps/$package"; done
   (
-    cd "$root"
     set +u
+    # shellcheck disable=SC1091
     if [ -n "$ros" ]; then . "$ros/setup.bash"; else export ROS_DISTRO=jazzy ROS_VERSION=2 ROS_PYTHON_VERSION=3 AMENT_PREFIX_PATH="$venv" CMAKE_PREFIX_PATH="$venv"; fi
     # shellcheck disable=SC1091
     . "$venv/bin/activate"
     # colcon runs under the venv's interpreter, so that the executables which it installs do too.
-    python -c 'import sys; from colcon_core.command import main; sys.exit(main())' --log-base log build --symlink-install \
-      --event-handlers console_cohesion- console_direct- console_stderr+ status- desktop_notification- \
+    python -c 'import sys; from colcon_core.command import main; sys.exit(main())' --log-base log --log-level error build --symlink-install \
+      --packages-select "${changed[@]}" --event-handlers console_cohesion- console_direct- console_stderr+ status- desktop_notification- \
       --cmake-args "-DPython3_EXECUTABLE=$venv/bin/python" -DBUILD_TESTING=OFF
   ) || die "colcon build failed: see the error above and log/latest_build"
-  printf '%s\n' "$key" >"$root/install/.cdp-stamp"
+  mkdir -p install/.stamps
+  for package in "${changed[@]}"; do printf '%s\n' "${keys[$package]}" >"install/.stamps/$package"; done
 }
 
 # ---- main ---------------------------------------------------------------------------------------------------------------------------------------

@@ -146,6 +146,13 @@ def test_a_launch_ends_with_its_last_node(ws):
     assert ws.run("launch", ws.launch_file('probe("note"), probe("note")'))[0] == 0
 
 
+def test_a_log_directory_that_cannot_be_made_is_no_reason_to_fail(ws, subset_only):
+    ws.env["ROS_LOG_DIR"] = "/proc/nowhere"
+    status, output = ws.run("launch", ws.launch_file('probe("note", output="screen")'))
+    assert status == 0
+    assert "ROS_LOG_DIR" in output and "out of note" in output
+
+
 def test_respawn(ws, is_alive):
     process = ws.start("launch", ws.launch_file('probe("exit", "1", respawn=True, respawn_delay=0.05)'))
     pids = [ws.note(n)["pid"] for n in range(3)]

@@ -23,8 +23,13 @@ class Log:
         self.lost = False
         self._file: TextIO | None = None
         if directory is not None:
-            directory.mkdir(parents=True, exist_ok=True)
-            self._file = (directory / "launch.log").open("a", encoding="utf-8", buffering=1)
+            try:
+                directory.mkdir(parents=True, exist_ok=True)
+                self._file = (directory / "launch.log").open("a", encoding="utf-8", buffering=1)
+            except OSError as error:
+                self.warning("launch", f"no log file: {directory}: {error.strerror} (ROS_LOG_DIR chooses another place)")
+            else:
+                self.info("launch", f"All log files can be found below {directory}")
 
     def info(self, name: str, text: str) -> None:
         """Write an information line to both."""

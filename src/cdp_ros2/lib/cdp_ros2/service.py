@@ -52,9 +52,7 @@ class LaunchService:
     async def run_async(self) -> int:
         """Run until the end and return the exit status."""
         context, loop = self.context, asyncio.get_running_loop()
-        directory = log_directory(context.environment)
-        context.log = Log(directory)
-        context.log.info("launch", f"All log files can be found below {directory}")
+        context.log = Log(log_directory(context.environment))
         context.on_failure = self.shutdown
         numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
         for number in numbers:
