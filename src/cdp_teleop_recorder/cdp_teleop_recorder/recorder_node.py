@@ -5,6 +5,7 @@ Start and stop it through /cdp/recorder/start and /cdp/recorder/stop. Callbacks 
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -14,7 +15,7 @@ from cdp_msgs.srv import StartEpisode, StopEpisode
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from geometry_msgs.msg import PoseStamped
 from rclpy.clock import Clock, ClockType
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.experimental import EventsExecutor
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
@@ -27,6 +28,7 @@ from cdp_teleop_recorder.recorder_messages import UnfitMessageError, stamp_ns
 from cdp_teleop_recorder.recorder_parameters import RecorderParameters
 from cdp_teleop_recorder.recorder_session import RecorderSession, State
 from cdp_teleop_recorder.ros_parameters import declare, read
+from cdp_teleop_recorder.signals import spin_until, stop_on_signals
 
 STATUS_PERIOD_S = 0.5
 DIAGNOSTICS_PERIOD_S = 1.0
@@ -151,25 +153,25 @@ class RecorderNode(Node):
         return int(self.get_clock().now().nanoseconds)
 
 
-def main() -> None:
-    """Run the recorder until SIGINT or SIGTERM; an episode in progress is finished, labelled as interrupted."""
-    rclpy.init(signal_handler_options=SignalHandlerOptions.ALL)
-    try:
-        node = RecorderNode()
-    except ConfigError as error:
-        rclpy.logging.get_logger("cdp_recorder").fatal(f"parameter {error}")
-        rclpy.try_shutdown()
-        raise SystemExit(2) from None
-    executor = SingleThreadedExecutor()
-    executor.add_node(node)
-    try:
-        executor.spin()
-    except (KeyboardInterrupt, ExternalShutdownException):
-        pass
-    finally:
-        outcome = node.session.interrupt()
-        if outcome is not None:
-            node.get_logger().warning(f"interrupted: {outcome.message}")
-        executor.shutdown(timeout_sec=1.0)
-        node.destroy_node()
-        rclpy.try_shutdown()
+def main() -> int:
+    """Run the recorder until SIGINT or SIGTERM: an episode in progress is then finished, labelled as interrupted. 2 where a parameter is refused."""
+    with stop_on_signals() as stop:
+        rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
+        try:
+            node = RecorderNode()
+        except ConfigError as error:
+            sys.stderr.write(f"cdp_recorder does not start: {error}\n")
+            rclpy.shutdown()
+            return 2
+        executor = EventsExecutor()
+        executor.add_node(node)
+        try:
+            spin_until(stop, executor)
+        finally:
+            outcome = node.session.interrupt()
+            if outcome is not None:
+                node.get_logger().warning(f"interrupted: {outcome.message}")
+            executor.shutdown()
+            node.destroy_node()
+            rclpy.shutdown()
+    return 0

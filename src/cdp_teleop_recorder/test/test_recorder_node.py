@@ -24,7 +24,7 @@ from cdp.data.spec import ObservationSpec
 
 DEADLINE_S = 30.0
 MS = 1_000_000
-ENTRY = "from cdp_teleop_recorder.recorder_node import main; main()"
+ENTRY = "from cdp_teleop_recorder.recorder_node import main; raise SystemExit(main())"
 
 
 class Robot:
@@ -206,13 +206,12 @@ def test_a_second_start_and_an_idle_stop_are_refused_and_discard_leaves_nothing(
 def test_signal_in_the_middle_leaves_a_complete_interrupted_episode(robot, tmp_path, ending):
     robot.launch(tmp_path)
     robot.start_when_alive()
-    # Longer than a second by the receive stamps, which the recorder judges by.
-    end_ns = robot.now_ns() + 1200 * MS
-    k = 0
-    while robot.now_ns() < end_ns:
-        robot.moment(robot.now_ns(), k, 7)
-        k += 1
-        robot.executor.spin_once(timeout_sec=0.01)
+
+    def recorded():
+        robot.moment(robot.now_ns(), 1, 7)
+        return robot.status.duration_s > 2.0 and robot.received()["joint_pos"] > 20
+
+    robot.until(recorded, "two seconds of an episode")
     robot.process.send_signal(ending)
     robot.until(lambda: robot.process.poll() is not None, "the end of the recorder")
     assert robot.process.returncode == 0, robot.process.stdout.read()
