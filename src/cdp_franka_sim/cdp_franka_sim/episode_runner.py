@@ -20,7 +20,7 @@ from lifecycle_msgs.msg import State, Transition
 from lifecycle_msgs.srv import ChangeState, GetState
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 from rclpy.client import Client
-from rclpy.executors import SingleThreadedExecutor
+from rclpy.experimental import EventsExecutor
 from rclpy.logging import get_logger
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
@@ -39,14 +39,13 @@ SERVICE_DEADLINE_S = 20.0
 # The simulator refuses a reset while commands still arrive; a disengaged guard falls silent within a few ticks.
 RESET_RETRIES = 50
 VIDEO_EVERY = 3
-SETTLED_AFTER_SUCCESS_S = 0.3
 
 
 class EpisodeError(RuntimeError):
     """The run cannot go on; the message says which peer failed and what to look at."""
 
 
-class Stopped(Exception):
+class StoppedError(Exception):
     """SIGINT or SIGTERM asked for the end."""
 
 
@@ -65,7 +64,7 @@ class EpisodeRunner(Node):
         self.task: str = self._declare("task", "slide", "task name, written into recorded episodes")
         if self.mode not in ("policy", "record"):
             raise EpisodeError(f"mode: {self.mode!r} is not one of 'policy', 'record'")
-        self.executor_ = SingleThreadedExecutor()
+        self.executor_ = EventsExecutor()
         self.executor_.add_node(self)
         self.results = RunResults(setup={"mode": self.mode, "seed": self.seed, "timeout_s": self.timeout_s, "lockstep": self._simulated_time()})
         self.video = EpisodeVideo(self.output / "episodes.mp4", 30.0 / VIDEO_EVERY)
@@ -143,7 +142,7 @@ class EpisodeRunner(Node):
 
     def _spin(self) -> None:
         if self._stop_event.is_set():
-            raise Stopped
+            raise StoppedError
         self.executor_.spin_once(timeout_sec=0.05)
 
     def _until(self, condition: Callable[[], bool], deadline_s: float, what: str) -> None:
@@ -222,9 +221,8 @@ class EpisodeRunner(Node):
             self._spin()
 
     def _watch(self, start_ns: int) -> str:
-        """Wait for the end of the episode: success held for a moment, a guard fault, or the time limit."""
+        """Wait for the end of the episode: success, a guard fault, or the time limit."""
         end_ns = start_ns + int(self.timeout_s * 1e9)
-        succeeded_ns: int | None = None
         last_seen, last_wall = 0, time.monotonic()
         while True:
             self._spin()
@@ -235,8 +233,7 @@ class EpisodeRunner(Node):
                 last_seen, last_wall = stamp_ns, time.monotonic()
             elif time.monotonic() - last_wall > PEER_DEADLINE_S:
                 raise EpisodeError(f"the simulator has been silent for {PEER_DEADLINE_S:.0f} s")
-            succeeded_ns = (succeeded_ns or stamp_ns) if task.success else None
-            if succeeded_ns is not None and stamp_ns - succeeded_ns >= SETTLED_AFTER_SUCCESS_S * 1e9:
+            if task.success:
                 return "success"
             if guard.state == GuardStatus.STATE_FAULT:
                 return f"guard fault: {guard.message}"
@@ -293,7 +290,7 @@ def main() -> int:
         except EpisodeError as error:
             get_logger("cdp_episode_runner").error(str(error))
             status = 1
-        except Stopped:
+        except StoppedError:
             status = 0
         finally:
             if runner is not None:

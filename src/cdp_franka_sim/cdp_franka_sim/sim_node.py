@@ -15,7 +15,7 @@ from cdp_msgs.srv import ResetScene
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from geometry_msgs.msg import PoseStamped
 from numpy.typing import NDArray
-from rclpy.executors import SingleThreadedExecutor
+from rclpy.experimental import EventsExecutor
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
@@ -157,7 +157,7 @@ class SimNode(Node):
 
     def run(self, stop: threading.Event) -> None:
         """Drive the robot until ``stop`` is set."""
-        executor = SingleThreadedExecutor()
+        executor = EventsExecutor()
         executor.add_node(self)
         try:
             while not stop.is_set():
@@ -208,7 +208,7 @@ class SimNode(Node):
         if self._settings.lockstep:
             done.wait()
 
-    def _await_time(self, executor: SingleThreadedExecutor, stop: threading.Event) -> None:
+    def _await_time(self, executor: EventsExecutor, stop: threading.Event) -> None:
         """Take commands until the clock has reached the next tick."""
         behind_ns = self._now_ns() - self._time_ns - TICK_NS
         if behind_ns > MAX_BEHIND_NS:
@@ -220,7 +220,7 @@ class SimNode(Node):
             if left_s <= 0.0:
                 return
 
-    def _await_guard(self, executor: SingleThreadedExecutor, stop: threading.Event) -> None:
+    def _await_guard(self, executor: EventsExecutor, stop: threading.Event) -> None:
         """Take messages until the guard has answered this tick and its command, if it sent one, is here."""
         now_ns, end = self._time_ns, time.monotonic() + self._settings.lockstep_timeout_s
         while not stop.is_set():
