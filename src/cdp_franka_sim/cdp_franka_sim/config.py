@@ -15,7 +15,9 @@ class CartesianImpedanceConfig:
     rotational_stiffness_nm_rad: float = setting(40.0, low=1.0, high=200.0, help="rotational stiffness [Nm/rad]")
     damping_ratio: float = setting(1.0, low=0.3, high=2.0, help="damping ratio at the end effector; 1 is critical")
     nullspace_stiffness_nm_rad: float = setting(10.0, low=0.0, high=100.0, help="stiffness towards the posture in the null space [Nm/rad]")
-    target_filter_s: float = setting(0.2, low=0.0, high=1.0, help="time constant of the first-order filter on the equilibrium pose [s]; Franka's 0.005 per ms")
+    target_filter_s: float = setting(
+        0.2, low=0.0, high=1.0, help="time constant of the first-order filter on the equilibrium pose [s]; Franka's 0.005 per ms"
+    )
     max_position_error_m: float = setting(0.1, low=0.01, high=0.5, help="position error at which the spring force is clipped [m]")
 
 
@@ -23,7 +25,9 @@ class CartesianImpedanceConfig:
 class JointImpedanceConfig:
     """Gains of the joint impedance controller that follows trajectory points."""
 
-    stiffness_nm_rad: tuple[float, ...] = setting((600.0, 600.0, 600.0, 600.0, 250.0, 150.0, 50.0), low=1.0, high=5000.0, help="joint stiffness [Nm/rad]")
+    stiffness_nm_rad: tuple[float, ...] = setting(
+        (600.0, 600.0, 600.0, 600.0, 250.0, 150.0, 50.0), low=1.0, high=5000.0, help="joint stiffness [Nm/rad]"
+    )
     damping_nms_rad: tuple[float, ...] = setting((50.0, 50.0, 50.0, 50.0, 30.0, 25.0, 15.0), low=0.1, high=500.0, help="joint damping [Nms/rad]")
     extrapolate_s: float = setting(0.02, low=0.0, high=0.1, help="how long a point's velocity is followed past the point [s]")
 

@@ -64,14 +64,15 @@ _NOISE_TIME_S = 0.4
 # Sinking starts this near the staging point; one metre nearer sinks this many metres.
 _FUNNEL_RADIUS_M = 0.012
 _FUNNEL_SLOPE = 2.5
-_LATERAL_GAIN_PER_S = 1.2
+_ALIGN_GAIN_PER_S = 1.5
+_SLIP_GAIN_PER_S = 0.3
 # From the block's centre to the line on which the two fingers touch it.
 _CONTACT_DEPTH_M = 0.04
 # Fingers this far behind the block's centre touch it, yawed or not.
 _TOUCHING_M = 0.055
-_EARLY_STEERING = 1.4
+_EARLY_STEERING = 1.6
 # Friction carries the block sideways up to a slope of about 1; keep well below.
-_LARGEST_SLOPE = 0.6
+_LARGEST_SLOPE = 0.7
 _NEAR_M = 0.05
 
 
@@ -126,8 +127,10 @@ class ScriptedOperator:
         if float(np.linalg.norm(to_goal)) < _STOP_DISTANCE_M or forward <= 0.0:
             return np.array([0.0, 0.0, vertical])
         # Two fingers on one face carry the block with them; before they touch it, and where they slip, they go to where the line of push wants them.
-        sideways = slope * forward if -offset[0] < _TOUCHING_M else 0.0
-        sideways += _LATERAL_GAIN_PER_S * (_lateral_offset(slope) - offset[1]) * forward / config.push_speed_m_s
+        touching = -offset[0] < _TOUCHING_M
+        gain = _SLIP_GAIN_PER_S if touching else _ALIGN_GAIN_PER_S
+        sideways = slope * forward if touching else 0.0
+        sideways += gain * (_lateral_offset(slope) - offset[1]) * forward / config.push_speed_m_s
         return np.array([forward, sideways, vertical])
 
     def _approach(self, view: OperatorView, slope: float) -> FloatArray:
@@ -148,7 +151,7 @@ class ScriptedOperator:
 
 
 def push_slope(to_goal: FloatArray) -> float:
-    """Sideways per forward motion for a block that lacks ``to_goal`` (2,) [m]: more than the straight line, so that it arrives from straight behind."""
+    """Sideways per forward motion for a block that lacks ``to_goal`` (2,) [m]: more than the straight line, to arrive from straight behind."""
     return float(np.clip(_EARLY_STEERING * to_goal[1] / max(float(to_goal[0]), _NEAR_M), -_LARGEST_SLOPE, _LARGEST_SLOPE))
 
 

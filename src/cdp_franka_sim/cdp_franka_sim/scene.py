@@ -63,6 +63,7 @@ def _locate_meshes(spec: Any, folder: Path, reduction: float) -> None:
 
 def _set_physics(spec: Any, config: SimConfig) -> None:
     spec.option.timestep = 1.0 / config.control_rate_hz
+    # The friction cone stays MuJoCo's default, pyramidal: with the elliptic one the pushed block chatters along the fingers.
     spec.option.integrator = mujoco.mjtIntegrator.mjINT_IMPLICITFAST
     for name in ARM_JOINTS:
         joint = spec.joint(name)
@@ -85,7 +86,13 @@ def _set_contacts(spec: Any) -> None:
             if geom.group == 3:
                 spec.delete(geom)
         body.add_geom(
-            name=f"{side}_pad", type=mujoco.mjtGeom.mjGEOM_BOX, pos=FINGER_BOX_CENTRE_M, size=FINGER_BOX_HALF_M, group=3, mass=0.0, friction=[1.0, 0.01, 0.0001]
+            name=f"{side}_pad",
+            type=mujoco.mjtGeom.mjGEOM_BOX,
+            pos=FINGER_BOX_CENTRE_M,
+            size=FINGER_BOX_HALF_M,
+            group=3,
+            mass=0.0,
+            friction=[1.0, 0.01, 0.0001],
         )
     for geom in spec.geoms:
         geom.contype, geom.conaffinity = (1, 0) if geom.group == 3 else (0, 0)

@@ -58,7 +58,10 @@ class SlideTask:
             conaffinity=0,
             mass=0.0,
         )
-        for radius, height, colour in ((ZONE_RADIUS_M + _ZONE_EDGE_M, 0.0004, [0.05, 0.30, 0.16, 1.0]), (ZONE_RADIUS_M, 0.0008, [0.20, 0.68, 0.38, 1.0])):
+        for radius, height, colour in (
+            (ZONE_RADIUS_M + _ZONE_EDGE_M, 0.0004, [0.05, 0.30, 0.16, 1.0]),
+            (ZONE_RADIUS_M, 0.0008, [0.20, 0.68, 0.38, 1.0]),
+        ):
             spec.worldbody.add_geom(
                 type=mujoco.mjtGeom.mjGEOM_CYLINDER, size=[radius, height, 0.0], pos=[*GOAL_M, 0.0], rgba=colour, contype=0, conaffinity=0
             )
