@@ -126,7 +126,7 @@ install_torch() {
         die "the CPU build of torch $pin could not be installed: see the error above (pip said before: $(tail -n 2 <<<"$first"))"
     fi
   fi
-  "$venv/bin/python" -c 'import torch; assert torch.version.cuda is None, f"torch {torch.__version__} is a CUDA build"' ||
+  "$venv/bin/python" -W ignore -c 'import torch; assert torch.version.cuda is None, f"torch {torch.__version__} is a CUDA build"' ||
     die "torch does not import or is a CUDA build: remove .venv and run again"
 }
 

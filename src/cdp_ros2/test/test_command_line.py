@@ -53,7 +53,10 @@ def test_an_unknown_argument_is_refused_with_those_that_there_are(ws, subset_onl
     assert not list(ws.notes.iterdir())
 
 
-@pytest.mark.parametrize(("words", "message"), [(["task:=fly", "robot_ip:=1"], "fly"), ([], "robot_ip")])
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [(["task:=fly", "robot_ip:=1"], "fly"), ([], "robot_ip"), (["robot_ip:="], "robot_ip:="), (["robot_ip=1"], "robot_ip=1")],
+)
 def test_a_refused_or_missing_value_starts_nothing(ws, words, message):
     path = ws.launch_file(ARGUMENTS + 'probe("note")')
     status, output = ws.run("launch", path, *words)

@@ -40,6 +40,8 @@ def context():
         (EqualsSubstitution(LaunchConfiguration("task"), "lift"), "false"),
         (EqualsSubstitution(LaunchConfiguration("sim"), "True"), "true"),
         (EqualsSubstitution(LaunchConfiguration("rate"), "10.0"), "true"),
+        (EqualsSubstitution(LaunchConfiguration("sim"), True), "true"),
+        (EqualsSubstitution(LaunchConfiguration("rate"), 9), "false"),
         (NotEqualsSubstitution(LaunchConfiguration("task"), ""), "true"),
         (NotEqualsSubstitution(LaunchConfiguration("task"), "slide"), "false"),
     ],

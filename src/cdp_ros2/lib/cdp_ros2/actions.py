@@ -32,11 +32,11 @@ class DeclareLaunchArgument(Action):
         self.name = name
         self.default_value = None if default_value is None else to_substitutions(default_value)
         self.choices = None if choices is None else list(choices)
-        if self.choices is not None and not self.choices:
-            raise ValueError(f"DeclareLaunchArgument '{name}': choices must not be empty")
         self.description = description or "no description given"
         if self.choices is not None:
-            self.description += ("" if self.description.endswith(".") else ".") + f" Valid choices are: {self.choices}"
+            if not self.choices or (isinstance(default_value, str) and default_value not in self.choices):
+                raise LaunchError(f"DeclareLaunchArgument '{name}': choices must not be empty and must have the default '{default_value}'")
+            self.description = f"{description.rstrip('.')}. Valid choices are: {self.choices}" if description else f"One of: {self.choices}"
 
     def execute(self, context: LaunchContext) -> None:
         """Set the default where no value was given. Raises LaunchError for a missing or refused value."""

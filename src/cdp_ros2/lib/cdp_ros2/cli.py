@@ -32,8 +32,8 @@ def parse_assignments(words: list[str]) -> dict[str, str]:
     found: dict[str, str] = {}
     for word in words:
         name, separator, value = word.partition(":=")
-        if not separator or not name:
-            raise LaunchError(f"malformed launch argument '{word}': expected name:=value")
+        if not separator or not name or not value:
+            raise LaunchError(f"malformed launch argument '{word}': expected name:=value, neither of them empty")
         found[name] = value
     return found
 

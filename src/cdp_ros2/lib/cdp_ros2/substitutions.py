@@ -156,6 +156,13 @@ class PythonExpression(Substitution):
 _BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
 
 
+def as_text(value: SomeText | float | None) -> SomeText:
+    """Return a constant as an argument of a launch file would be written."""
+    if value is None:
+        return ""
+    return str(value).lower() if isinstance(value, (bool, int, float)) else value
+
+
 def same(left: str, right: str) -> bool:
     """Equality of two values: as booleans, as numbers, or as text, the first that both are."""
     if left.lower() in _BOOLEANS and right.lower() in _BOOLEANS:
@@ -169,8 +176,8 @@ def same(left: str, right: str) -> bool:
 class EqualsSubstitution(Substitution):
     """'true' where both values are equal."""
 
-    def __init__(self, left: SomeText, right: SomeText) -> None:
-        self.left, self.right = to_substitutions(left), to_substitutions(right)
+    def __init__(self, left: SomeText | float | None, right: SomeText | float | None) -> None:
+        self.left, self.right = to_substitutions(as_text(left)), to_substitutions(as_text(right))
 
     def perform(self, context: LaunchContext) -> str:
         """Return 'true' or 'false'."""
