@@ -33,13 +33,13 @@ format: build ## Rewrite the sources in the house style
 	@$(IN_ENV) ruff check --fix . && ruff format .
 
 slide: build ## Run the slide policy on the simulated arm and report its success
-	@$(IN_ENV) cdp eval models/slide --episodes 5 --seed 100000 $(ARGS)
+	@$(IN_ENV) cdp eval models/slide --episodes 5 --seed 100000 --min-success 0.4 --out runs/slide $(ARGS)
 
 loop: build ## Run the whole loop: demonstrate, record, collect, train, deploy
 	@$(IN_ENV) python -m pytest tests/loop -s $(ARGS)
 
 demos: build ## Record scripted demonstrations of slide in data/
-	@$(IN_ENV) cdp demos slide $(ARGS)
+	@$(IN_ENV) cdp demos --out data/slide $(ARGS)
 
 train: build ## Train the slide policy from data/
 	@$(IN_ENV) cdp train config/train/slide.yaml $(ARGS)

@@ -18,9 +18,10 @@ from conftest import EPISODES, ROOT, Loop, alive_in_domain, run_cdp
 from cdp.data.dataset import DemoDataset
 from cdp.data.episode import EpisodeReader
 from cdp.data.spec import ObservationSpec
-from cdp.data.window import ObservationWindow
+from cdp.data.window import ObservationWindow, WindowArrays
 
-IMAGE_PERIOD_NS = 1_000_000_000 // 30
+# Lock-step: states every 10 ms, an image at the first of them that is not before its time at 30 Hz.
+TICK_NS = 10_000_000
 ROW_PERIOD_NS = 100_000_000
 HORIZON = 16
 
@@ -30,13 +31,11 @@ def test_every_stream_was_recorded_on_time(recorded: Loop):
     assert len(files) == EPISODES
     for path in files:
         with EpisodeReader(path) as episode:
-            images = episode.stamps("agentview_image")
-            assert np.all(np.abs(np.diff(images) - IMAGE_PERIOD_NS) < 1_000_000), "an image was lost or mis-stamped"
-            joints = episode.stamps("joint_pos")
-            assert np.all(np.diff(joints) == 10_000_000)
-            actions = episode.stamps("action")
-            assert np.all(np.diff(actions) == ROW_PERIOD_NS)
-            assert episode.attrs["success"] and not any(json.loads(episode.attrs["dropped"]).values())
+            images = episode.stamps_ns("agentview_image")
+            assert set(np.diff(images)) <= {3 * TICK_NS, 4 * TICK_NS}, "an image was lost or mis-stamped"
+            assert np.all(np.diff(episode.stamps_ns("joint_pos")) == TICK_NS), "a robot state was lost"
+            assert np.all(np.diff(episode.stamps_ns("action")) == ROW_PERIOD_NS)
+            assert episode.labels.success and not any(episode.labels.dropped.values())
 
 
 def test_collected_rows_have_the_documented_shapes(recorded: Loop):
@@ -50,7 +49,7 @@ def test_collected_rows_have_the_documented_shapes(recorded: Loop):
             assert demo["actions"].shape == (rows, 7) and np.abs(demo["actions"][()]).max() <= 1.0
             assert demo["obs/agentview_image"].shape == (rows, 96, 96, 3)
             assert demo["action_dict/abs_pos"].shape == (rows, 3)
-            assert np.all(np.abs(np.diff(demo["stamp_ns"][()]) - ROW_PERIOD_NS) < IMAGE_PERIOD_NS)
+            assert np.all(np.abs(np.diff(demo["stamp_ns"][()]) - ROW_PERIOD_NS) <= TICK_NS)
 
 
 def test_the_arm_went_where_it_was_told(recorded: Loop):
@@ -65,28 +64,31 @@ def test_the_arm_went_where_it_was_told(recorded: Loop):
 
 def test_training_and_the_live_path_build_the_same_windows(recorded: Loop):
     spec = ObservationSpec()
-    with h5py.File(recorded.demos / "demos.hdf5") as file:
-        name = file["mask/train"][0].decode()
-        source = Path(file["data"][name].attrs["episode_file"])
     dataset = DemoDataset(recorded.demos / "demos.hdf5", "train", spec, HORIZON)
-    window = ObservationWindow(spec, dataset.stats)
-    live = []
-    with EpisodeReader(recorded.demos / "episodes" / source.name) as episode:
-        events = [(int(t), 0 if s != "agentview_image" else 1, s, i) for s in ("agentview_image", *spec.streams) for i, t in enumerate(episode.stamps(s))]
-        for stamp_ns, _, stream, i in sorted(events):
-            if stream == "agentview_image":
-                complete = window.add_image(stamp_ns, episode.image(stream, i))
-            else:
-                complete = window.add(stream, stamp_ns, episode.data(stream)[i])
-            if complete:
-                live.append(window.get())
-    first = sum(1 for _ in live) - 0
-    rows = dataset.rows_of(name)
-    assert first >= len(rows)
-    offline = dataset.batch(rows)
-    for k in range(len(rows)):
-        np.testing.assert_array_equal(live[k]["image"], offline["image"][k])
-        np.testing.assert_array_equal(live[k]["lowdim"], offline["lowdim"][k])
+    with h5py.File(recorded.demos / "demos.hdf5") as file:
+        demo = file["data"][dataset.demos[0]]
+        stamps, source = demo["stamp_ns"][()], Path(demo.attrs["episode_file"])
+    live = _replay(recorded.demos / "episodes" / source.name, ObservationWindow(spec, dataset.stats), spec)
+    offline = dataset.batch(np.arange(len(stamps)))
+    for k, stamp_ns in enumerate(stamps):
+        # A live window that began before the first row has a true past where the data set repeats its first row.
+        if k >= spec.window - 1:
+            np.testing.assert_array_equal(live[stamp_ns]["image"], offline["image"][k])
+            np.testing.assert_array_equal(live[stamp_ns]["lowdim"], offline["lowdim"][k])
+
+
+def _replay(path: Path, window: ObservationWindow, spec: ObservationSpec) -> dict[int, WindowArrays]:
+    """Every window that the live path builds of the recorded messages, by the stamp of its newest image."""
+    windows: dict[int, WindowArrays] = {}
+    with EpisodeReader(path) as episode:
+        samples = {stream: episode.column(stream) for stream in spec.streams}
+        messages = [(int(t), stream, i) for stream in (spec.image_key, *spec.streams) for i, t in enumerate(episode.stamps_ns(stream))]
+        for stamp_ns, stream, i in sorted(messages):
+            image = stream == spec.image_key
+            complete = window.add_image(stamp_ns, episode.image(i)) if image else window.add(stream, stamp_ns, samples[stream][i])
+            if complete and window.stamp_ns is not None:
+                windows[window.stamp_ns] = window.get()
+    return windows
 
 
 def test_the_bundle_is_data_and_complete(trained: Loop):
@@ -127,7 +129,7 @@ def test_a_signal_leaves_no_process_and_no_half_written_episode(tmp_path: Path, 
     for path in (tmp_path / "demos" / "episodes").iterdir():
         assert path.suffix == ".hdf5" and not path.name.startswith("."), f"{path.name} was left half-written"
         with EpisodeReader(path) as episode:
-            assert len(episode.stamps("agentview_image")) > 0
+            assert len(episode.stamps_ns("agentview_image")) > 0
 
 
 def _wait_for(condition, deadline_s: float, what: str) -> None:
