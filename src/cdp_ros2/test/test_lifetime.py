@@ -9,6 +9,10 @@ from pathlib import Path
 
 import pytest
 
+SOON = """
+    soon = {"sigterm_timeout": "0.3", "sigkill_timeout": "0.3"}
+"""
+
 
 def launch_and_note(ws, body: str):
     """Start a launch of one probe and return the process with what the probe noted."""
@@ -91,11 +95,13 @@ def test_what_a_dead_node_left_behind_is_stopped(ws, is_alive, wait, subset_only
 
 
 def test_a_killed_launch_leaves_nothing(ws, is_alive, wait, subset_only):
-    process = ws.start("launch", ws.launch_file('probe("parent"), probe("deaf"), probe("polite", output="screen")'))
-    notes = [ws.note(n) for n in range(3)]
+    process = ws.start(
+        "launch", ws.launch_file('probe("parent"), probe("polite", output="screen"), *[probe(m, **soon) for m in ("deaf", "stubborn")]', imports=SOON)
+    )
+    notes = [ws.note(n) for n in range(4)]
     process.kill()
     pids = [note["pid"] for note in notes] + [note["grandchild"] for note in notes if "grandchild" in note]
-    assert len(pids) == 4
+    assert len(pids) == 5
     wait(lambda: not any(map(is_alive, pids)), "every process of the killed launch has ended")
 
 

@@ -1,8 +1,8 @@
 """The process that stops the nodes of a launch which was itself killed.
 
 It runs beside the launch, in a session of its own, and holds the reading end of a pipe whose writing end only the launch has. Each child writes
-`+PID` to it before it executes its program, and the launch writes `-PID` when a child's process group is empty. End of file with groups left
-means that the launch is gone: then each is sent SIGINT, SIGTERM and SIGKILL, each 5 s after the one before, for as long as it lives.
+`+PID A B` to it before it executes its program, and the launch writes `-PID` when a child's process group is empty. End of file with groups left
+means that the launch is gone: then each is sent SIGINT, SIGTERM A seconds later and SIGKILL B seconds after that, for as long as it lives.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import signal
 import time
 from pathlib import Path
 
-GRACE_S = 5.0
 POLL_S = 0.05
 
 
@@ -42,25 +41,31 @@ def signal_group(group: int, number: int) -> None:
         os.killpg(group, number)
 
 
-def stop_groups(groups: set[int]) -> None:
-    """Stop process groups, gently first."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
-        for group in groups:
-            signal_group(group, number)
-        deadline = time.monotonic() + GRACE_S
-        while groups and time.monotonic() < deadline:
-            time.sleep(POLL_S)
-            groups = {group for group in groups if group_alive(group)}
+def stop_groups(groups: dict[int, tuple[float, float]]) -> None:
+    """Stop process groups, gently first: SIGINT, after the first patience [s] SIGTERM, after the second SIGKILL."""
+    began_s = time.monotonic()
+    steps = {group: [(0.0, signal.SIGINT), (first, signal.SIGTERM), (first + second, signal.SIGKILL)] for group, (first, second) in groups.items()}
+    while steps:
+        for group, left in steps.items():
+            while left and time.monotonic() - began_s >= left[0][0]:
+                signal_group(group, left.pop(0)[1])
+        time.sleep(POLL_S)
+        # A group that outlives SIGKILL hangs in the kernel: nothing more can be done for it.
+        steps = {group: left for group, left in steps.items() if left and group_alive(group)}
 
 
 def watch(descriptor: int) -> None:
     """Follow the children of a launch until it ends."""
-    groups: set[int] = set()
+    groups: dict[int, tuple[float, float]] = {}
     rest = b""
     while chunk := os.read(descriptor, 4096):
         *lines, rest = (rest + chunk).split(b"\n")
         for line in lines:
-            (groups.add if line.startswith(b"+") else groups.discard)(int(line[1:]))
+            group, *patience = line[1:].split()
+            if line.startswith(b"+"):
+                groups[int(group)] = (float(patience[0]), float(patience[1]))
+            else:
+                groups.pop(int(group), None)
     stop_groups(groups)
 
 

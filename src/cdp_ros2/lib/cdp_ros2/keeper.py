@@ -28,10 +28,10 @@ class Guardian:
         assert self._process.stdin is not None
         self._pipe = self._process.stdin
 
-    def adopt_me(self) -> None:
+    def adopt_me(self, sigterm_timeout_s: float, sigkill_timeout_s: float) -> None:
         """Called in a child between fork and exec: gives it a process group of its own, which the guardian knows before the program runs."""
         os.setpgid(0, 0)
-        os.write(self._pipe.fileno(), b"+%d\n" % os.getpid())
+        os.write(self._pipe.fileno(), f"+{os.getpid()} {sigterm_timeout_s} {sigkill_timeout_s}\n".encode())
 
     def forget(self, group: int) -> None:
         """The process group is empty. A guardian that was killed is no reason to fail."""

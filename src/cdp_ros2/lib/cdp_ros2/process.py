@@ -10,6 +10,7 @@ import signal
 import subprocess
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -66,7 +67,7 @@ class Child:
                 stdout=ends[0][1],
                 stderr=ends[1][1],
                 # Runs between fork and exec; the launch has one thread, so nothing can be locked there.
-                preexec_fn=self._guardian.adopt_me,
+                preexec_fn=partial(self._guardian.adopt_me, program.sigterm_timeout_s, program.sigkill_timeout_s),
             )
         except OSError as error:
             for descriptor, _ in ends:
