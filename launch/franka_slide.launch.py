@@ -63,6 +63,7 @@ def generate_launch_description() -> LaunchDescription:
                 "solver": LaunchConfiguration("solver"),
                 "backend": LaunchConfiguration("backend"),
                 "use_sim_time": lockstep,
+                "reliable": lockstep,
             },
         ],
         on_exit=Shutdown(reason="the policy node ended"),

@@ -47,7 +47,7 @@ def generate_launch_description() -> LaunchDescription:
         executable="teleop_node",
         name="cdp_teleop",
         output="screen",
-        parameters=[PathJoinSubstitution([SHARE, "config", "teleop.yaml"]), {"use_sim_time": lockstep}],
+        parameters=[PathJoinSubstitution([SHARE, "config", "teleop.yaml"]), {"use_sim_time": lockstep, "reliable": lockstep}],
         on_exit=Shutdown(reason="teleop ended"),
     )
     recorder = Node(
@@ -57,7 +57,7 @@ def generate_launch_description() -> LaunchDescription:
         output="screen",
         parameters=[
             PathJoinSubstitution([SHARE, "config", "recorder.yaml"]),
-            {"directory": LaunchConfiguration("directory"), "use_sim_time": lockstep},
+            {"directory": LaunchConfiguration("directory"), "use_sim_time": lockstep, "reliable": lockstep},
         ],
         on_exit=Shutdown(reason="the recorder ended"),
     )

@@ -56,7 +56,7 @@ def generate_launch_description() -> LaunchDescription:
         output="screen",
         parameters=[
             PathJoinSubstitution([SHARE, "config", "guard.yaml"]),
-            {"command_interface": LaunchConfiguration("command_interface"), "lockstep": lockstep, "use_sim_time": lockstep},
+            {"command_interface": LaunchConfiguration("command_interface"), "lockstep": lockstep, "use_sim_time": lockstep, "reliable": lockstep},
         ],
         on_exit=Shutdown(reason="the command guard ended"),
     )

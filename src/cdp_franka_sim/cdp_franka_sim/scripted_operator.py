@@ -12,7 +12,7 @@ import numpy as np
 import rclpy
 from cdp_msgs.msg import GuardStatus, TaskState
 from geometry_msgs.msg import Pose, Twist
-from rclpy.executors import SingleThreadedExecutor
+from rclpy.experimental import EventsExecutor
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from rclpy.signals import SignalHandlerOptions
@@ -101,7 +101,7 @@ def main(args: list[str] | None = None) -> int:
             sys.stderr.write(f"cdp_scripted_operator does not start: {error}\n")
             rclpy.shutdown()
             return 2
-        executor = SingleThreadedExecutor()
+        executor = EventsExecutor()
         executor.add_node(node)
         try:
             spin_until(stop, executor)

@@ -80,7 +80,9 @@ class GuardNode(Node):
         kind = ReliabilityPolicy.RELIABLE if self._settings.reliable else ReliabilityPolicy.BEST_EFFORT
         sensor = QoSProfile(depth=5, reliability=kind)
         self.create_subscription(JointState, "/joint_states", self._on_joints, sensor)
-        self.create_subscription(PoseStamped, "/franka_robot_state_broadcaster/current_pose", self._on_pose, sensor)
+        # The broadcaster offers its pose best effort only; a reliable subscription would never match it.
+        pose = QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)
+        self.create_subscription(PoseStamped, "/franka_robot_state_broadcaster/current_pose", self._on_pose, pose)
         self.create_subscription(JointState, "/franka_gripper/joint_states", self._on_gripper, sensor)
         self.create_subscription(ActionChunk, "/cdp/action/operator", self._on_action, QoSProfile(depth=10))
         self.create_subscription(ActionChunk, "/cdp/action/policy", self._on_action, QoSProfile(depth=10))

@@ -48,7 +48,9 @@ class TeleopNode(Node):
         self.create_subscription(Twist, "/spacenav/twist", self._on_twist, QoSProfile(depth=10))
         self.create_subscription(Joy, "/spacenav/joy", self._on_joy, QoSProfile(depth=10))
         self.create_subscription(GuardStatus, "/cdp/guard/status", self._on_guard, latched)
-        self.create_subscription(PoseStamped, "/franka_robot_state_broadcaster/current_pose", self._on_pose, sensor)
+        # The broadcaster offers its pose best effort only; a reliable subscription would never match it.
+        pose = QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)
+        self.create_subscription(PoseStamped, "/franka_robot_state_broadcaster/current_pose", self._on_pose, pose)
         self.create_subscription(JointState, "/franka_gripper/joint_states", self._on_gripper, sensor)
         self._timer = self.create_timer(PERIOD_S, self._on_timer)
 
