@@ -150,6 +150,8 @@ class SimNode(Node):
             response.success, response.message = False, f"{error}; nothing was reset"
             return response
         self._seed, self._episode = int(request.seed), self._episode + 1
+        # Requests are served between two instants: what is stamped now still showed the old scene.
+        response.stamp = messages.to_stamp(self._time_ns + TICK_NS)
         response.success, response.message = True, f"scene of seed {request.seed}"
         return response
 
