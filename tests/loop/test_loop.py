@@ -13,7 +13,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from conftest import EPISODES, ROOT, Loop, alive_in_domain, run_cdp
+from loop_pass import EPISODES, ROOT, Loop, alive_in_domain, run_cdp
 
 from cdp.data.dataset import DemoDataset
 from cdp.data.episode import EpisodeReader

@@ -2,9 +2,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from cdp.config import ConfigError, setting
 
 from cdp import config
+from cdp.config import ConfigError, setting
 
 
 @dataclass(frozen=True)
