@@ -10,6 +10,7 @@ import logging
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy.typing as npt
 from tqdm import tqdm
 
 from cdp.bundle.reader import Bundle
@@ -96,7 +97,7 @@ class PolicyLoop:
         self._measure()
         state = self.sim.state()
         now_ns = state.stamp_ns
-        samples = {
+        samples: dict[str, npt.ArrayLike] = {
             "joint_pos": state.q_rad,
             "eef_pose": [*state.eef_position_m, *state.eef_quat_xyzw],
             "gripper_width": [state.gripper_width_m],
