@@ -126,6 +126,6 @@ def test_the_environment_without_a_build_says_what_to_do(tmp_path):
 
 def test_make_alone_lists_every_target():
     makefile = (ROOT / "Makefile").read_text()
-    done = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=True)
+    done = subprocess.run(["make", "--no-print-directory"], cwd=ROOT, capture_output=True, text=True, check=True)
     (phony,) = [line.split()[1:] for line in makefile.splitlines() if line.startswith(".PHONY")]
     assert {line.split()[1] for line in done.stdout.splitlines()} == set(phony)
