@@ -13,14 +13,15 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 
-OURS = {"cdp", "cdp_franka", "cdp_msgs", "cdp_policy_node", "cdp_teleop_recorder", "cdp_franka_sim", "cdp_ros2"}
+OURS = {"cdp", "cdp_franka", "cdp_msgs", "cdp_policy_node", "cdp_teleop_recorder", "cdp_franka_sim", "cdp_ros", "cdp_ros2"}
 # What each package may import of ours (docs/interfaces.md, Layers); a package may always import itself.
 ALLOWED = {
     "cdp": set(),
     "cdp_franka": {"cdp"},
-    "cdp_policy_node": {"cdp", "cdp_franka", "cdp_msgs"},
-    "cdp_teleop_recorder": {"cdp", "cdp_franka", "cdp_msgs"},
-    "cdp_franka_sim": {"cdp", "cdp_franka", "cdp_msgs"},
+    "cdp_policy_node": {"cdp", "cdp_franka", "cdp_msgs", "cdp_ros"},
+    "cdp_teleop_recorder": {"cdp", "cdp_franka", "cdp_msgs", "cdp_ros"},
+    "cdp_franka_sim": {"cdp", "cdp_franka", "cdp_msgs", "cdp_ros"},
+    "cdp_ros": {"cdp"},
     "cdp_ros2": set(),
 }
 WITHOUT_ROS = {"cdp", "cdp_franka"}

@@ -15,6 +15,8 @@ from typing import Any
 import rclpy
 from cdp_msgs.msg import ActionChunk, GuardStatus, PolicyStatus, TaskState
 from cdp_msgs.srv import ResetScene, StartEpisode, StopEpisode
+from cdp_ros.signals import stop_on_signals
+from cdp_ros.stamps import stamp_to_ns
 from geometry_msgs.msg import PoseStamped
 from lifecycle_msgs.msg import State, Transition
 from lifecycle_msgs.srv import ChangeState, GetState
@@ -32,7 +34,6 @@ from trajectory_msgs.msg import JointTrajectory
 from cdp.data.images import decode_raw
 from cdp_franka_sim.episode_media import ContactSheet, EpisodeVideo
 from cdp_franka_sim.episode_results import EpisodeResult, RunResults
-from cdp_franka_sim.signals import stop_on_signals
 
 PEER_DEADLINE_S = 60.0
 SERVICE_DEADLINE_S = 20.0
@@ -123,7 +124,7 @@ class EpisodeRunner(Node):
 
     def _on_chunk(self, message: ActionChunk) -> None:
         if message.horizon > 0 and self._label:
-            self._unanswered.append((_ns(message.header.stamp), _ns(message.observation_stamp)))
+            self._unanswered.append((stamp_to_ns(message.header.stamp), stamp_to_ns(message.observation_stamp)))
 
     def _on_policy(self, message: PolicyStatus) -> None:
         if self._label and message.state == PolicyStatus.STATE_RUNNING and message.inference_ms > 0:
@@ -131,7 +132,7 @@ class EpisodeRunner(Node):
 
     def _on_command(self, message: PoseStamped | JointTrajectory) -> None:
         """The first command at or after a chunk's sending is the first that can follow it: its stamp less the image's is the latency."""
-        stamp_ns = _ns(message.header.stamp)
+        stamp_ns = stamp_to_ns(message.header.stamp)
         answered = [o for sent, o in self._unanswered if sent <= stamp_ns]
         # In lock-step simulated time stands still while nodes compute: the difference would say nothing.
         if not self._simulated_time():
@@ -192,7 +193,7 @@ class EpisodeRunner(Node):
         self._engaged(False)
         self.sheet.end_episode(f"seed {seed}: {ended}", success)
         self._unanswered.clear()
-        return EpisodeResult(seed, success, (_ns(task.header.stamp) - start_ns) / 1e9, task.distance_m, ended, recording)
+        return EpisodeResult(seed, success, (stamp_to_ns(task.header.stamp) - start_ns) / 1e9, task.distance_m, ended, recording)
 
     def _prepare(self, seed: int) -> int:
         if self.mode == "policy":
@@ -205,8 +206,8 @@ class EpisodeRunner(Node):
             self._pause(0.1)
         else:
             raise EpisodeError(f"the simulator refused to reset: {answer.message}")
-        start_ns = _ns(answer.stamp)
-        self._until(lambda: self._task is not None and _ns(self._task.header.stamp) > start_ns, SERVICE_DEADLINE_S, "the task state of the new scene")
+        start_ns = stamp_to_ns(answer.stamp)
+        self._until(lambda: self._seen_since(start_ns), SERVICE_DEADLINE_S, "the task state of the new scene")
         if self.mode == "policy":
             self._transition(Transition.TRANSITION_ACTIVATE, "activate")
         else:
@@ -214,6 +215,9 @@ class EpisodeRunner(Node):
             if not answer.success:
                 raise EpisodeError(f"the recorder did not start: {answer.message}")
         return start_ns
+
+    def _seen_since(self, start_ns: int) -> bool:
+        return self._task is not None and stamp_to_ns(self._task.header.stamp) >= start_ns
 
     def _pause(self, duration_s: float) -> None:
         end = time.monotonic() + duration_s
@@ -228,7 +232,7 @@ class EpisodeRunner(Node):
             self._spin()
             task, guard = self._task, self._guard
             assert task is not None and guard is not None
-            stamp_ns = _ns(task.header.stamp)
+            stamp_ns = stamp_to_ns(task.header.stamp)
             if stamp_ns != last_seen:
                 last_seen, last_wall = stamp_ns, time.monotonic()
             elif time.monotonic() - last_wall > PEER_DEADLINE_S:
@@ -272,10 +276,6 @@ class EpisodeRunner(Node):
         video, sheet = self.video.close(), self.sheet.write(self.output / "contact_sheet.png")
         self.results.files = {name: str(path) for name, path in (("video", video), ("contact sheet", sheet)) if path is not None}
         self.results.write(self.output / "results.json")
-
-
-def _ns(stamp: Any) -> int:
-    return int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)
 
 
 def main() -> int:

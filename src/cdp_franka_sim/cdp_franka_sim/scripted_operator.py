@@ -9,21 +9,18 @@ import sys
 from dataclasses import dataclass
 
 import numpy as np
-import rclpy
 from cdp_msgs.msg import GuardStatus, TaskState
+from cdp_ros.main import run_node
+from cdp_ros.parameters import declare, read
+from cdp_ros.stamps import NS_PER_S, stamp_to_ns
 from geometry_msgs.msg import Pose, Twist
-from rclpy.experimental import EventsExecutor
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile
-from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import Joy
 
 from cdp.config import ConfigError, setting
 from cdp.geometry import FloatArray
 from cdp_franka_sim.operator_core import OperatorCommand, OperatorView, ScriptedOperator
-from cdp_franka_sim.ros_parameters import declare, read
-from cdp_franka_sim.signals import spin_until, stop_on_signals
-from cdp_franka_sim.sim_messages import NS_PER_S, stamp_ns
 
 ENGAGED = (GuardStatus.STATE_HOLDING, GuardStatus.STATE_OPERATOR)
 RELEASED = OperatorCommand(np.zeros(6), deadman=False)
@@ -58,7 +55,7 @@ class ScriptedOperatorNode(Node):
         self._engaged = status.state in ENGAGED
 
     def _on_task(self, task: TaskState) -> None:
-        now_ns = stamp_ns(task.header.stamp)
+        now_ns = stamp_to_ns(task.header.stamp)
         if task.episode != self._episode:
             self._episode, self._started_ns = task.episode, None
             self._operator.reset(max(int(task.seed), 0))
@@ -93,23 +90,7 @@ def _values(pose: Pose) -> FloatArray:
 
 def main(args: list[str] | None = None) -> int:
     """Run the scripted operator until SIGINT or SIGTERM; 0 then, 2 where a parameter is refused."""
-    with stop_on_signals() as stop:
-        rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
-        try:
-            node = ScriptedOperatorNode()
-        except ConfigError as error:
-            sys.stderr.write(f"cdp_scripted_operator does not start: {error}\n")
-            rclpy.shutdown()
-            return 2
-        executor = EventsExecutor()
-        executor.add_node(node)
-        try:
-            spin_until(stop, executor)
-        finally:
-            executor.shutdown()
-            node.destroy_node()
-            rclpy.shutdown()
-    return 0
+    return run_node("cdp_scripted_operator", ScriptedOperatorNode, refusals=(ConfigError,), args=args)
 
 
 if __name__ == "__main__":

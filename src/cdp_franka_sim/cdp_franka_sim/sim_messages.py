@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from builtin_interfaces.msg import Time
 from cdp_msgs.msg import TaskState
@@ -17,18 +15,7 @@ from cdp_franka_sim import scene
 from cdp_franka_sim.camera import Intrinsics
 from cdp_franka_sim.physics import SimState, SimTaskState
 
-NS_PER_S = 1_000_000_000
 BASE_FRAME = "fr3_link0"
-
-
-def to_stamp(ns: int) -> Time:
-    """Stamp of nanoseconds >= 0."""
-    return Time(sec=ns // NS_PER_S, nanosec=ns % NS_PER_S)
-
-
-def stamp_ns(stamp: Any) -> int:
-    """Nanoseconds of a stamp."""
-    return int(stamp.sec) * NS_PER_S + int(stamp.nanosec)
 
 
 def joint_states(state: SimState, stamp: Time) -> JointState:

@@ -12,6 +12,9 @@ import rclpy
 from builtin_interfaces.msg import Time
 from cdp_msgs.msg import GripperCommand, GuardStatus, LockstepTick, TaskState
 from cdp_msgs.srv import ResetScene
+from cdp_ros.parameters import declare, read
+from cdp_ros.signals import stop_on_signals
+from cdp_ros.stamps import NS_PER_S, ns_to_stamp, stamp_to_ns
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from geometry_msgs.msg import PoseStamped
 from numpy.typing import NDArray
@@ -29,15 +32,13 @@ from cdp_franka_sim.assets import AssetError
 from cdp_franka_sim.camera import RenderError
 from cdp_franka_sim.physics import FrankaSim
 from cdp_franka_sim.render_thread import RenderThread
-from cdp_franka_sim.ros_parameters import declare, read
-from cdp_franka_sim.signals import stop_on_signals
 from cdp_franka_sim.tasks import make_task
 
 TICK_NS = 10_000_000
 # A real-time run that is further behind the clock than this gives the time up instead of rushing after it.
 MAX_BEHIND_NS = 100_000_000
 # Simulated time does not begin at 0, which ROS takes for "no time yet".
-FIRST_NS = messages.NS_PER_S
+FIRST_NS = NS_PER_S
 IMAGE_DEPTH = 30
 
 
@@ -114,7 +115,7 @@ class SimNode(Node):
         except ValueError as error:
             self._refuse_command(error)
             return
-        self._last_command_ns = max(self._last_command_ns, messages.stamp_ns(message.header.stamp))
+        self._last_command_ns = max(self._last_command_ns, stamp_to_ns(message.header.stamp))
 
     def _on_joints(self, message: JointTrajectory) -> None:
         try:
@@ -122,7 +123,7 @@ class SimNode(Node):
         except ValueError as error:
             self._refuse_command(error)
             return
-        self._last_command_ns = max(self._last_command_ns, messages.stamp_ns(message.header.stamp))
+        self._last_command_ns = max(self._last_command_ns, stamp_to_ns(message.header.stamp))
 
     def _on_gripper(self, message: GripperCommand) -> None:
         try:
@@ -134,12 +135,12 @@ class SimNode(Node):
         self.get_logger().error(f"command refused: {error}; the last target is kept", throttle_duration_sec=1.0)
 
     def _on_guard(self, status: GuardStatus) -> None:
-        self._answered_ns = messages.stamp_ns(status.header.stamp)
-        self._promised_command_ns = messages.stamp_ns(status.command_stamp)
+        self._answered_ns = stamp_to_ns(status.header.stamp)
+        self._promised_command_ns = stamp_to_ns(status.command_stamp)
 
     def _on_reset(self, request: ResetScene.Request, response: ResetScene.Response) -> ResetScene.Response:
-        response.stamp = messages.to_stamp(self._time_ns)
-        age_s = (self._time_ns - self._last_command_ns) / messages.NS_PER_S
+        response.stamp = ns_to_stamp(self._time_ns)
+        age_s = (self._time_ns - self._last_command_ns) / NS_PER_S
         if self._last_command_ns >= 0 and age_s < self._settings.reset_quiet_s:
             response.success = False
             response.message = f"a command came {age_s:.2f} s ago and the arm would jump: disengage the guard first; nothing was reset"
@@ -151,7 +152,7 @@ class SimNode(Node):
             return response
         self._seed, self._episode = int(request.seed), self._episode + 1
         # Requests are served between two instants: what is stamped now still showed the old scene.
-        response.stamp = messages.to_stamp(self._time_ns + TICK_NS)
+        response.stamp = ns_to_stamp(self._time_ns + TICK_NS)
         response.success, response.message = True, f"scene of seed {request.seed}"
         return response
 
@@ -168,7 +169,7 @@ class SimNode(Node):
                     self._await_guard(executor, stop)
                 else:
                     self._await_time(executor, stop)
-                self._sim.step(TICK_NS / messages.NS_PER_S)
+                self._sim.step(TICK_NS / NS_PER_S)
                 self._diagnose()
         finally:
             self._render.close()
@@ -177,7 +178,7 @@ class SimNode(Node):
     def _sense(self) -> None:
         """Publish everything that is measured at this instant; in lock-step also the clock before and the tick after it."""
         now_ns, state = self._time_ns, self._sim.state()
-        stamp = messages.to_stamp(now_ns)
+        stamp = ns_to_stamp(now_ns)
         if self._settings.lockstep:
             self._clock_pub.publish(ClockMessage(clock=stamp))
         self._joints_pub.publish(messages.joint_states(state, stamp))
@@ -187,10 +188,10 @@ class SimNode(Node):
             self._photograph(now_ns, stamp)
         if self._settings.lockstep:
             self._tick_index += 1
-            self._tick_pub.publish(LockstepTick(stamp=stamp, observation_stamp=messages.to_stamp(self._image_ns), index=self._tick_index))
+            self._tick_pub.publish(LockstepTick(stamp=stamp, observation_stamp=ns_to_stamp(self._image_ns), index=self._tick_index))
 
     def _photograph(self, now_ns: int, stamp: Time) -> None:
-        self._next_image_ns += round(messages.NS_PER_S / self._settings.camera_rate_hz)
+        self._next_image_ns += round(NS_PER_S / self._settings.camera_rate_hz)
         if now_ns - self._next_image_ns > MAX_BEHIND_NS:
             self._next_image_ns = now_ns
         if self._render.waiting:
@@ -217,7 +218,7 @@ class SimNode(Node):
             self._origin_ns += behind_ns
             self._slipped_ns += behind_ns
         while not stop.is_set():
-            left_s = (self._time_ns + TICK_NS - self._now_ns()) / messages.NS_PER_S
+            left_s = (self._time_ns + TICK_NS - self._now_ns()) / NS_PER_S
             executor.spin_once(timeout_sec=max(left_s, 0.0))
             if left_s <= 0.0:
                 return
@@ -242,7 +243,7 @@ class SimNode(Node):
         elapsed_s = time.monotonic() - wall_s
         if elapsed_s < 1.0:
             return
-        factor = (self._sim.time_ns - sim_ns) / messages.NS_PER_S / elapsed_s
+        factor = (self._sim.time_ns - sim_ns) / NS_PER_S / elapsed_s
         camera_hz = (self._images - images) / elapsed_s
         self._diagnosed = (time.monotonic(), self._sim.time_ns, self._images)
         slow = not self._settings.lockstep and (camera_hz < 0.9 * self._settings.camera_rate_hz or factor < 0.95)
@@ -255,12 +256,12 @@ class SimNode(Node):
                 KeyValue(key="real_time_factor", value=f"{factor:.3f}"),
                 KeyValue(key="camera_hz", value=f"{camera_hz:.1f}"),
                 KeyValue(key="images_skipped", value=str(self._late_images)),
-                KeyValue(key="slipped_s", value=f"{self._slipped_ns / messages.NS_PER_S:.3f}"),
+                KeyValue(key="slipped_s", value=f"{self._slipped_ns / NS_PER_S:.3f}"),
                 KeyValue(key="lockstep_timeouts", value=str(self._lockstep_timeouts)),
             ],
         )
         array = DiagnosticArray(status=[status])
-        array.header.stamp = messages.to_stamp(self._time_ns)
+        array.header.stamp = ns_to_stamp(self._time_ns)
         self._diagnostics_pub.publish(array)
         if slow:
             self.get_logger().warning(

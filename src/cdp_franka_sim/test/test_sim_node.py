@@ -12,13 +12,12 @@ import pytest
 import rclpy
 from cdp_msgs.msg import GuardStatus, LockstepTick, TaskState
 from cdp_msgs.srv import ResetScene
+from cdp_ros.stamps import ns_to_stamp, stamp_to_ns
 from geometry_msgs.msg import PoseStamped
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, Image, JointState
-
-from cdp_franka_sim.sim_messages import stamp_ns, to_stamp
 
 DEADLINE_S = 40.0
 TICK_NS = 10_000_000
@@ -59,18 +58,18 @@ class Bench:
     def on_tick(self, tick):
         self.ticks.append(tick)
         if self.answering:
-            self.answer(stamp_ns(tick.stamp))
+            self.answer(stamp_to_ns(tick.stamp))
 
     def answer(self, now_ns):
         if self.target is not None:
             self.command(now_ns)
         status = GuardStatus(state=GuardStatus.STATE_HOLDING)
-        status.header.stamp, status.command_stamp = to_stamp(now_ns), to_stamp(self.command_ns)
+        status.header.stamp, status.command_stamp = ns_to_stamp(now_ns), ns_to_stamp(self.command_ns)
         self.status.publish(status)
 
     def command(self, now_ns):
         pose = PoseStamped()
-        pose.header.frame_id, pose.header.stamp = "fr3_link0", to_stamp(now_ns)
+        pose.header.frame_id, pose.header.stamp = "fr3_link0", ns_to_stamp(now_ns)
         pose.pose.position.x, pose.pose.position.y, pose.pose.position.z = self.target
         pose.pose.orientation.x, pose.pose.orientation.w = 1.0, 0.0
         self.commands.publish(pose)
@@ -117,7 +116,7 @@ def start():
 
 
 def _stamps(messages):
-    return [stamp_ns(m.header.stamp) for m in messages]
+    return [stamp_to_ns(m.header.stamp) for m in messages]
 
 
 def test_lockstep_steps_only_when_the_guard_has_answered(start):
@@ -136,25 +135,25 @@ def test_lockstep_steps_only_when_the_guard_has_answered(start):
         return len(bench.ticks) > 150
 
     bench.wait(ticking, "151 ticks")
-    ticks = [stamp_ns(t.stamp) for t in bench.ticks]
+    ticks = [stamp_to_ns(t.stamp) for t in bench.ticks]
     assert np.all(np.diff(ticks) == TICK_NS)
     assert np.all(np.diff([t.index for t in bench.ticks]) == 1)
     now_ns = ticks[-1]
     bench.wait(lambda: bench.joints and _stamps(bench.joints)[-1] >= now_ns and _stamps(bench.poses)[-1] >= now_ns, "states of the tick")
     assert np.all(np.diff(_stamps(bench.joints)) == TICK_NS)
     assert np.all(np.diff(_stamps(bench.poses)) == TICK_NS)
-    assert np.all(np.diff([stamp_ns(c.clock) for c in bench.clocks]) == TICK_NS)
+    assert np.all(np.diff([stamp_to_ns(c.clock) for c in bench.clocks]) == TICK_NS)
     images = _stamps(bench.images)
     assert set(np.diff(images)) <= {30_000_000, 40_000_000}
     assert len(images) == pytest.approx(30 * (images[-1] - images[0]) / 1e9 + 1, abs=1.1)
     assert set(_stamps(bench.tasks)) == set(images) == set(_stamps(bench.infos))
-    assert stamp_ns(bench.ticks[-1].observation_stamp) == images[-1]
+    assert stamp_to_ns(bench.ticks[-1].observation_stamp) == images[-1]
     # The commands have moved the arm.
     p = bench.poses[-1].pose.position
     np.testing.assert_allclose([p.x, p.y, p.z], bench.target, atol=0.01)
 
     bench.answering = False
-    bench.wait(lambda: stamp_ns(bench.ticks[-1].stamp) == stamp_ns(bench.clocks[-1].clock), "last tick")
+    bench.wait(lambda: stamp_to_ns(bench.ticks[-1].stamp) == stamp_to_ns(bench.clocks[-1].clock), "last tick")
     count, end = len(bench.ticks), time.monotonic() + 0.5
     while time.monotonic() < end:
         bench.executor.spin_once(timeout_sec=0.05)
@@ -169,10 +168,10 @@ def test_lockstep_goes_on_without_a_guard_and_resets_while_it_waits(start):
     done = bench.reset(11)
     assert done.success, done.message
     bench.wait(lambda: bench.tasks[-1].episode == 1, "the new episode")
-    first_ns = stamp_ns(done.stamp)
-    assert all(stamp_ns(t.header.stamp) < first_ns for t in bench.tasks if t.episode == 0)
-    assert bench.tasks[-1].seed == 11 and stamp_ns(bench.tasks[-1].header.stamp) >= first_ns
-    assert np.all(np.diff([stamp_ns(t.stamp) for t in bench.ticks]) == TICK_NS)
+    first_ns = stamp_to_ns(done.stamp)
+    assert all(stamp_to_ns(t.header.stamp) < first_ns for t in bench.tasks if t.episode == 0)
+    assert bench.tasks[-1].seed == 11 and stamp_to_ns(bench.tasks[-1].header.stamp) >= first_ns
+    assert np.all(np.diff([stamp_to_ns(t.stamp) for t in bench.ticks]) == TICK_NS)
     assert bench.end(signal.SIGINT) == 0
 
 
@@ -181,7 +180,7 @@ def test_real_time_sensors_keep_their_rates_and_a_reset_waits_for_the_guard(star
     bench.wait(lambda: bench.images and bench.joints and bench.infos, "sensors")
     for store in (bench.images, bench.joints, bench.poses, bench.infos, bench.tasks):
         store.clear()
-    bench.wait(lambda: bench.joints and stamp_ns(bench.joints[-1].header.stamp) - stamp_ns(bench.joints[0].header.stamp) > 2_000_000_000, "2 s")
+    bench.wait(lambda: bench.joints and stamp_to_ns(bench.joints[-1].header.stamp) - stamp_to_ns(bench.joints[0].header.stamp) > 2_000_000_000, "2 s")
     joints, images = _stamps(bench.joints), _stamps(bench.images)
     assert np.all(np.diff(joints) > 0) and np.median(np.diff(joints)) == TICK_NS
     assert len(images) > 20  # 60 on a free machine

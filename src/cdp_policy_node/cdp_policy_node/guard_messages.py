@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from builtin_interfaces.msg import Time
 from cdp_msgs.msg import ActionChunk, GripperCommand, GuardStatus
+from cdp_ros.stamps import NS_PER_S, ns_to_stamp, stamp_to_ns
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from geometry_msgs.msg import Pose, PoseStamped
 from sensor_msgs.msg import JointState
@@ -14,18 +14,6 @@ from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from cdp_franka.guard import GuardCore
 from cdp_franka.guard_types import ActionData, GuardOutput, State
-
-NS_PER_S = 1_000_000_000
-
-
-def stamp_ns(stamp: Time) -> int:
-    """Nanoseconds of a stamp."""
-    return int(stamp.sec) * NS_PER_S + int(stamp.nanosec)
-
-
-def to_stamp(ns: int) -> Time:
-    """Stamp of nanoseconds >= 0."""
-    return Time(sec=ns // NS_PER_S, nanosec=ns % NS_PER_S)
 
 
 def action_data(msg: ActionChunk) -> ActionData:
@@ -37,8 +25,8 @@ def action_data(msg: ActionChunk) -> ActionData:
         space=msg.space,
         frame_id=msg.header.frame_id,
         sequence=msg.sequence,
-        observation_stamp_ns=stamp_ns(msg.observation_stamp),
-        start_stamp_ns=stamp_ns(msg.start_stamp),
+        observation_stamp_ns=stamp_to_ns(msg.observation_stamp),
+        start_stamp_ns=stamp_to_ns(msg.start_stamp),
         dt_s=msg.dt_s,
         rows=numbers.reshape(shape),
         next_within_s=msg.next_within_s,
@@ -73,14 +61,14 @@ def pose_msg(out: GuardOutput) -> Pose:
 def pose_command(out: GuardOutput, now_ns: int, frame_id: str) -> PoseStamped:
     """Equilibrium pose for the Cartesian impedance controller."""
     msg = PoseStamped(pose=pose_msg(out))
-    msg.header.stamp, msg.header.frame_id = to_stamp(now_ns), frame_id
+    msg.header.stamp, msg.header.frame_id = ns_to_stamp(now_ns), frame_id
     return msg
 
 
 def joint_command(out: GuardOutput, now_ns: int, names: tuple[str, ...], period_s: float) -> JointTrajectory:
     """One point with positions and velocities, due one command period from now."""
     msg = JointTrajectory(joint_names=list(names))
-    msg.header.stamp = to_stamp(now_ns)
+    msg.header.stamp = ns_to_stamp(now_ns)
     assert out.q_rad is not None and out.dq_rad_s is not None
     point = JointTrajectoryPoint(positions=out.q_rad.tolist(), velocities=out.dq_rad_s.tolist())
     point.time_from_start.nanosec = round(period_s * NS_PER_S)
@@ -91,15 +79,15 @@ def joint_command(out: GuardOutput, now_ns: int, names: tuple[str, ...], period_
 def gripper_command(width_m: float, effort_n: float, now_ns: int) -> GripperCommand:
     """Width target."""
     msg = GripperCommand(width_m=width_m, max_effort_n=effort_n)
-    msg.header.stamp = to_stamp(now_ns)
+    msg.header.stamp = ns_to_stamp(now_ns)
     return msg
 
 
 def status_msg(out: GuardOutput, guard: GuardCore, now_ns: int, command_ns: int) -> GuardStatus:
     """What the guard does and why; the gripper's width is NaN while unknown."""
     msg = GuardStatus(state=int(out.state), reason=int(out.reason), message=out.message)
-    msg.header.stamp, msg.header.frame_id = to_stamp(now_ns), guard.config.base_frame
-    msg.command_stamp = to_stamp(command_ns)
+    msg.header.stamp, msg.header.frame_id = ns_to_stamp(now_ns), guard.config.base_frame
+    msg.command_stamp = ns_to_stamp(command_ns)
     msg.target = pose_msg(out)
     msg.target_gripper_width_m = math.nan if out.gripper_width_m is None else out.gripper_width_m
     msg.limited_ticks, msg.rejected_actions = guard.limited_ticks, guard.rejected_actions
@@ -113,5 +101,5 @@ def diagnostics_msg(out: GuardOutput, guard: GuardCore, now_ns: int, counts: dic
     facts = {"state": out.state.name, "reason": out.reason.name, **{k: str(v) for k, v in counts.items()}}
     status.values = [KeyValue(key=k, value=v) for k, v in facts.items()]
     msg = DiagnosticArray(status=[status])
-    msg.header.stamp = to_stamp(now_ns)
+    msg.header.stamp = ns_to_stamp(now_ns)
     return msg

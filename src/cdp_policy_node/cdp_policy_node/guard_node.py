@@ -5,18 +5,17 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 
-import rclpy
 from cdp_msgs.msg import ActionChunk, GripperCommand, GuardStatus, LockstepTick
+from cdp_ros.main import run_node
+from cdp_ros.parameters import declare, read
+from cdp_ros.stamps import NS_PER_S, stamp_to_ns
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import PoseStamped
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.clock import Clock, ClockType
-from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
-from rclpy.experimental import EventsExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
-from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import JointState
 from std_srvs.srv import SetBool
 from trajectory_msgs.msg import JointTrajectory
@@ -26,8 +25,6 @@ from cdp_franka.guard import SOURCE_WORDS, GuardCore
 from cdp_franka.guard_config import GuardConfig
 from cdp_franka.guard_types import GuardOutput, State
 from cdp_policy_node import guard_messages as messages
-from cdp_policy_node.ros_parameters import declare, read
-from cdp_policy_node.signals import spin_until, stop_on_signals
 
 
 @dataclass(frozen=True)
@@ -49,8 +46,9 @@ class GuardNode(Node):
     def __init__(self) -> None:
         """Raises ConfigError, or rclpy's own complaint, for a parameter outside its range."""
         super().__init__("cdp_guard")
-        declare(self, GuardNodeConfig)
-        declare(self, GuardConfig)
+        # Not read-only to rclpy: our own refusal says what to do instead.
+        declare(self, GuardNodeConfig, read_only=False)
+        declare(self, GuardConfig, read_only=False)
         self._settings, self._guard = read(self, GuardNodeConfig), GuardCore(read(self, GuardConfig))
         self.add_on_set_parameters_callback(_refuse_change)
         self._wall = Clock(clock_type=ClockType.STEADY_TIME)
@@ -102,7 +100,7 @@ class GuardNode(Node):
     def _on_joints(self, msg: JointState) -> None:
         values = messages.joint_values(msg, self._guard.config.limits.joint_names)
         if values is not None:
-            self._guard.on_joints(messages.stamp_ns(msg.header.stamp), *values)
+            self._guard.on_joints(stamp_to_ns(msg.header.stamp), *values)
             self._recheck()
 
     def _on_pose(self, msg: PoseStamped) -> None:
@@ -112,13 +110,13 @@ class GuardNode(Node):
             )
             return
         p, q = msg.pose.position, msg.pose.orientation
-        self._guard.on_pose(messages.stamp_ns(msg.header.stamp), [p.x, p.y, p.z], [q.x, q.y, q.z, q.w])
+        self._guard.on_pose(stamp_to_ns(msg.header.stamp), [p.x, p.y, p.z], [q.x, q.y, q.z, q.w])
         self._recheck()
 
     def _on_gripper(self, msg: JointState) -> None:
         width_m = messages.gripper_width_m(msg)
         if width_m is not None:
-            self._guard.on_gripper(messages.stamp_ns(msg.header.stamp), width_m)
+            self._guard.on_gripper(stamp_to_ns(msg.header.stamp), width_m)
 
     def _on_action(self, msg: ActionChunk) -> None:
         # In lock-step the tick is the newest time there is, whatever order /clock and the action arrive in.
@@ -147,7 +145,7 @@ class GuardNode(Node):
         """Answer the pending tick if all that it needs has come."""
         if self._pending is None:
             return
-        lacking = self._guard.waiting_for(messages.stamp_ns(self._pending.stamp), messages.stamp_ns(self._pending.observation_stamp))
+        lacking = self._guard.waiting_for(stamp_to_ns(self._pending.stamp), stamp_to_ns(self._pending.observation_stamp))
         if lacking is None:
             self._gave_up_on = None
         if lacking is None or lacking == self._gave_up_on:
@@ -158,7 +156,7 @@ class GuardNode(Node):
         if self._pending is None:
             return
         tick = self._pending
-        lacking = self._guard.waiting_for(messages.stamp_ns(tick.stamp), messages.stamp_ns(tick.observation_stamp)) or "nothing"
+        lacking = self._guard.waiting_for(stamp_to_ns(tick.stamp), stamp_to_ns(tick.observation_stamp)) or "nothing"
         self._lockstep_timeouts += 1
         # Waiting for a source once is enough: until it speaks again, its watchdog decides in simulated time.
         self._gave_up_on = lacking if lacking in SOURCE_WORDS else None
@@ -167,7 +165,7 @@ class GuardNode(Node):
 
     def _answer(self) -> None:
         assert self._pending is not None
-        now_ns = messages.stamp_ns(self._pending.stamp)
+        now_ns = stamp_to_ns(self._pending.stamp)
         self._pending = None
         self._give_up_timer.cancel()
         self._tick(now_ns)
@@ -187,7 +185,7 @@ class GuardNode(Node):
     def _send(self, out: GuardOutput, now_ns: int) -> None:
         config = self._guard.config
         if out.gripper_width_m is not None:
-            due = abs(now_ns - self._gripper_ns) >= messages.NS_PER_S / self._settings.gripper_rate_hz
+            due = abs(now_ns - self._gripper_ns) >= NS_PER_S / self._settings.gripper_rate_hz
             if out.gripper_width_m != self._gripper_sent_m or due:
                 self._gripper_pub.publish(messages.gripper_command(out.gripper_width_m, self._settings.gripper_effort_n, now_ns))
                 self._gripper_sent_m, self._gripper_ns = out.gripper_width_m, now_ns
@@ -207,11 +205,11 @@ class GuardNode(Node):
             else:
                 self.get_logger().info(f"{out.state.name}: {out.message}")
             self._said = said
-        due = abs(now_ns - self._status_ns) >= messages.NS_PER_S / self._settings.status_rate_hz
+        due = abs(now_ns - self._status_ns) >= NS_PER_S / self._settings.status_rate_hz
         if changed or due or self._settings.lockstep:
             self._status_pub.publish(messages.status_msg(out, self._guard, now_ns, self._command_ns))
             self._status_ns = now_ns
-        if abs(now_ns - self._diagnostics_ns) >= messages.NS_PER_S:
+        if abs(now_ns - self._diagnostics_ns) >= NS_PER_S:
             counts = {
                 "limited_ticks": self._guard.limited_ticks,
                 "rejected_actions": self._guard.rejected_actions,
@@ -228,23 +226,7 @@ def _refuse_change(parameters: list[Parameter]) -> SetParametersResult:
 
 def main(args: list[str] | None = None) -> int:
     """Run the guard until SIGINT or SIGTERM; 0 then, 2 where a parameter is refused."""
-    with stop_on_signals() as stop:
-        rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
-        try:
-            node = GuardNode()
-        except (ConfigError, InvalidParameterTypeException, InvalidParameterValueException) as error:
-            sys.stderr.write(f"cdp_guard does not start: {error}\n")
-            rclpy.shutdown()
-            return 2
-        executor = EventsExecutor()
-        executor.add_node(node)
-        try:
-            spin_until(stop, executor)
-        finally:
-            executor.shutdown()
-            node.destroy_node()
-            rclpy.shutdown()
-    return 0
+    return run_node("cdp_guard", GuardNode, refusals=(ConfigError,), args=args)
 
 
 if __name__ == "__main__":

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from builtin_interfaces.msg import Time
 from cdp_msgs.msg import ActionChunk, PolicyStatus
+from cdp_ros.stamps import ns_to_stamp
 from numpy.typing import NDArray
 from sensor_msgs.msg import CompressedImage, JointState
 
@@ -23,16 +23,6 @@ STATUS_OF_STATE = {
     State.RUNNING: PolicyStatus.STATE_RUNNING,
     State.FAULT: PolicyStatus.STATE_FAULT,
 }
-
-
-def stamp_to_ns(stamp: Time) -> int:
-    """Nanoseconds of a stamp."""
-    return int(stamp.sec) * NS_PER_S + int(stamp.nanosec)
-
-
-def ns_to_stamp(stamp_ns: int) -> Time:
-    """Stamp of nanoseconds, which are not negative."""
-    return Time(sec=stamp_ns // NS_PER_S, nanosec=stamp_ns % NS_PER_S)
 
 
 def image_of(message: Any) -> ImageArray:

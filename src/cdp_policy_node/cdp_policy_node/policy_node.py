@@ -7,23 +7,22 @@ configure opens and warms the bundle, activate begins an episode with an empty w
 
 from __future__ import annotations
 
-import sys
 from collections import deque
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import rclpy
 from ament_index_python.packages import get_package_share_directory
 from cdp_msgs.msg import ActionChunk, PolicyStatus
+from cdp_ros.main import run_node
+from cdp_ros.parameters import declare, read
+from cdp_ros.stamps import ns_to_stamp, stamp_to_ns
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from geometry_msgs.msg import PoseStamped
 from rclpy.clock import Clock, ClockType
-from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.qos import QoSProfile, ReliabilityPolicy
-from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import CompressedImage, Image, JointState
 
 from cdp.bundle import Bundle, BundleError
@@ -34,10 +33,8 @@ from cdp.data.spec import LOWDIM_SOURCES
 from cdp.runtime import ActionPrediction, InferenceError, PolicyRuntime
 from cdp.runtime.session import Answer, Level, PolicySession, Source, State
 from cdp.statistics import percentiles
-from cdp_policy_node.policy_messages import STATUS_OF_STATE, action_chunk, image_of, ns_to_stamp, positions_of, stamp_to_ns
+from cdp_policy_node.policy_messages import STATUS_OF_STATE, action_chunk, image_of, positions_of
 from cdp_policy_node.policy_parameters import PolicyParameters, find_bundle
-from cdp_policy_node.ros_parameters import declare, read
-from cdp_policy_node.signals import spin_until, stop_on_signals
 
 PACKAGE = "cdp_policy_node"
 IMAGE_KEY = "agentview_image"
@@ -54,7 +51,8 @@ class PolicyNode(LifecycleNode):
 
     def __init__(self) -> None:
         super().__init__("cdp_policy")
-        declare(self, PolicyParameters)
+        # A bundle or a sampler may be changed while unconfigured; configuring reads and checks anew.
+        declare(self, PolicyParameters, read_only=False)
         self._settings = PolicyParameters()
         self._session: PolicySession | None = None
         self._bundle: Bundle | None = None
@@ -293,23 +291,10 @@ class PolicyNode(LifecycleNode):
 
 
 def main() -> int:
-    """Run the node until SIGINT or SIGTERM."""
-    with stop_on_signals() as stop:
-        rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
-        try:
-            node = PolicyNode()
-        except (InvalidParameterTypeException, InvalidParameterValueException) as error:
-            sys.stderr.write(f"cdp_policy: {error}\n")
-            rclpy.shutdown()
-            return 2
-        executor = SingleThreadedExecutor()
-        executor.add_node(node)
-        try:
-            if node.get_parameter("autostart").value and node.trigger_configure() == TransitionCallbackReturn.SUCCESS:
-                node.trigger_activate()
-            spin_until(stop, executor)
-        finally:
-            executor.shutdown()
-            node.destroy_node()
-            rclpy.shutdown()
-    return 0
+    """Run the node until SIGINT or SIGTERM; 0 then, 2 where a parameter is refused."""
+    return run_node("cdp_policy", PolicyNode, refusals=(ConfigError,), make_executor=SingleThreadedExecutor, begin=_autostart)
+
+
+def _autostart(node: PolicyNode) -> None:
+    if node.get_parameter("autostart").value and node.trigger_configure() == TransitionCallbackReturn.SUCCESS:
+        node.trigger_activate()

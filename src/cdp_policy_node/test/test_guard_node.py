@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import rclpy
 from cdp_msgs.msg import ActionChunk, GripperCommand, GuardStatus, LockstepTick
+from cdp_ros.stamps import ns_to_stamp, stamp_to_ns
 from geometry_msgs.msg import PoseStamped
 from rcl_interfaces.srv import DescribeParameters, SetParameters
 from rclpy.executors import SingleThreadedExecutor
@@ -25,7 +26,7 @@ from cdp.actions import eef_row
 from cdp.geometry import matrix_to_quat
 from cdp_franka.guard_types import Reason, Source, Space, State
 from cdp_franka.kinematics import forward
-from cdp_policy_node.guard_messages import action_data, stamp_ns, to_stamp
+from cdp_policy_node.guard_messages import action_data
 
 DEADLINE_S = 30.0
 MS = 1_000_000
@@ -40,7 +41,7 @@ def chunk(stamp_ns, position, source, **changes):
     rows = np.zeros((0, 10)) if position is None else eef_row(np.atleast_2d(position), QUAT[None], np.array([0.03]))
     msg = ActionChunk(source=source, space=Space.EEF_POSE, dt_s=0.1, next_within_s=0.1, deadman=True, horizon=len(rows), width=10)
     msg.header.frame_id = "fr3_link0"
-    msg.observation_stamp, msg.start_stamp = to_stamp(stamp_ns), to_stamp(stamp_ns + 100 * MS)
+    msg.observation_stamp, msg.start_stamp = ns_to_stamp(stamp_ns), ns_to_stamp(stamp_ns + 100 * MS)
     msg.actions = rows.astype(np.float32).ravel().tolist()
     for name, value in changes.items():
         setattr(msg, name, value)
@@ -87,7 +88,7 @@ class Bench:
             each()
 
     def sense(self, now_ns, q=Q):
-        stamp = to_stamp(now_ns)
+        stamp = ns_to_stamp(now_ns)
         names = [f"fr3_joint{i + 1}" for i in range(7)]
         joints = JointState(name=names, position=list(q), velocity=[0.0] * 7)
         pose = PoseStamped()
@@ -223,7 +224,7 @@ def test_a_session_in_real_time():
 
 def assert_smooth(commands):
     positions = np.array([[c.pose.position.x, c.pose.position.y, c.pose.position.z] for c in commands])
-    times = np.array([stamp_ns(c.header.stamp) for c in commands]) / 1e9
+    times = np.array([stamp_to_ns(c.header.stamp) for c in commands]) / 1e9
     steps, gaps = np.linalg.norm(np.diff(positions, axis=0), axis=1), np.diff(times)
     assert np.all(np.isfinite(positions))
     # At most the speed limit over the tick's own time, to the microsecond that rounding of the stamps costs.
@@ -275,16 +276,16 @@ class LockStep(Bench):
     def publish_instant(self, image_ns):
         self.ns += 10 * MS
         self.index += 1
-        self.clock.publish(Clock(clock=to_stamp(self.ns)))
+        self.clock.publish(Clock(clock=ns_to_stamp(self.ns)))
         self.sense(self.ns)
-        self.ticks.publish(LockstepTick(stamp=to_stamp(self.ns), observation_stamp=to_stamp(image_ns), index=self.index))
+        self.ticks.publish(LockstepTick(stamp=ns_to_stamp(self.ns), observation_stamp=ns_to_stamp(image_ns), index=self.index))
 
     def answered(self):
         status = self.statuses[-1] if self.statuses else None
-        if status is None or stamp_ns(status.header.stamp) != self.ns:
+        if status is None or stamp_to_ns(status.header.stamp) != self.ns:
             return False
-        command_ns = stamp_ns(status.command_stamp)
-        return command_ns != self.ns or bool(self.commands and stamp_ns(self.commands[-1].header.stamp) == self.ns)
+        command_ns = stamp_to_ns(status.command_stamp)
+        return command_ns != self.ns or bool(self.commands and stamp_to_ns(self.commands[-1].header.stamp) == self.ns)
 
     def step(self, image_ns=0):
         self.publish_instant(image_ns)
@@ -321,7 +322,7 @@ def test_lock_step_waits_for_the_source_gives_up_on_a_dead_one_and_follows_simul
             bench.until(bench.answered, "the answer")
         assert bench.statuses[-1].state == State.POLICY
         assert bench.position()[1] == pytest.approx(goal[1], abs=2e-3)
-        steps = np.diff([stamp_ns(c.header.stamp) for c in bench.commands])
+        steps = np.diff([stamp_to_ns(c.header.stamp) for c in bench.commands])
         assert np.all(steps == 10 * MS)
         assert_smooth(bench.commands)
 
@@ -331,7 +332,7 @@ def test_lock_step_waits_for_the_source_gives_up_on_a_dead_one_and_follows_simul
             assert time.monotonic() - begin < DEADLINE_S
         assert 0.4 <= time.monotonic() - begin < 0.4 + 5.0
         assert bench.statuses[-1].reason == Reason.SOURCE_STALE
-        assert stamp_ns(bench.statuses[-1].header.stamp) - image_ns <= 320 * MS
+        assert stamp_to_ns(bench.statuses[-1].header.stamp) - image_ns <= 320 * MS
 
         # The scene is reset: a disengaged guard answers ticks and commands nothing.
         assert bench.engage(on=False).success

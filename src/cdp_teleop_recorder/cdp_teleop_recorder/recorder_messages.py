@@ -7,22 +7,17 @@ from typing import Any
 
 import numpy as np
 from cdp_msgs.msg import ActionChunk, RecorderStatus, TaskState
+from cdp_ros.stamps import stamp_to_ns
 from geometry_msgs.msg import Pose
 from sensor_msgs.msg import CompressedImage, Image, JointState
 
 from cdp.actions import EEF_WIDTH
 from cdp.data.images import decode_raw
 from cdp_teleop_recorder.recorder_session import Snapshot
-from cdp_teleop_recorder.recorder_streams import NS_PER_S
 
 
 class UnfitMessageError(ValueError):
     """A message that cannot be recorded; the message of the error says why."""
-
-
-def stamp_ns(stamp: Any) -> int:
-    """Nanoseconds of a builtin_interfaces/Time."""
-    return int(stamp.sec) * NS_PER_S + int(stamp.nanosec)
 
 
 def image_columns(message: Image | CompressedImage) -> dict[str, Any]:
@@ -59,7 +54,7 @@ def action_columns(message: ActionChunk, base_frame: str) -> dict[str, Any] | No
         raise UnfitMessageError(f"{len(message.actions)} numbers in space {message.space} are no chunk of end-effector rows of {EEF_WIDTH}")
     return {
         "data": np.asarray(message.actions[:EEF_WIDTH], dtype=np.float32),
-        "observation_stamp_ns": stamp_ns(message.observation_stamp),
+        "observation_stamp_ns": stamp_to_ns(message.observation_stamp),
         "source": message.source,
         "deadman": message.deadman,
     }

@@ -5,30 +5,27 @@ Start and stop it through /cdp/recorder/start and /cdp/recorder/stop. Callbacks 
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from typing import Any
 
-import rclpy
 from cdp_msgs.msg import ActionChunk, RecorderStatus, TaskState
 from cdp_msgs.srv import StartEpisode, StopEpisode
+from cdp_ros.main import run_node
+from cdp_ros.parameters import declare, read
+from cdp_ros.stamps import stamp_to_ns
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from geometry_msgs.msg import PoseStamped
 from rclpy.clock import Clock, ClockType
-from rclpy.experimental import EventsExecutor
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
-from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import CompressedImage, Image, JointState
 
 from cdp.config import ConfigError
 from cdp.data.images import ImageError
 from cdp_teleop_recorder import recorder_messages as messages
-from cdp_teleop_recorder.recorder_messages import UnfitMessageError, stamp_ns
+from cdp_teleop_recorder.recorder_messages import UnfitMessageError
 from cdp_teleop_recorder.recorder_parameters import RecorderParameters
 from cdp_teleop_recorder.recorder_session import RecorderSession, State
-from cdp_teleop_recorder.ros_parameters import declare, read
-from cdp_teleop_recorder.signals import spin_until, stop_on_signals
 
 STATUS_PERIOD_S = 0.5
 DIAGNOSTICS_PERIOD_S = 1.0
@@ -88,30 +85,30 @@ class RecorderNode(Node):
         self.create_subscription(kind, topic, receive, qos)
 
     def _take_image(self, message: Image | CompressedImage, now_ns: int) -> None:
-        self.session.add("agentview_image", stamp_ns(message.header.stamp), now_ns, messages.image_columns(message))
+        self.session.add("agentview_image", stamp_to_ns(message.header.stamp), now_ns, messages.image_columns(message))
 
     def _take_joints(self, message: JointState, now_ns: int) -> None:
         positions, velocities = messages.joint_columns(message, self._settings.joint_names)
-        t_ns = stamp_ns(message.header.stamp)
+        t_ns = stamp_to_ns(message.header.stamp)
         self.session.add("joint_pos", t_ns, now_ns, positions)
         if velocities is not None:
             self.session.add("joint_vel", t_ns, now_ns, velocities)
 
     def _take_pose(self, message: PoseStamped, now_ns: int) -> None:
         columns = messages.pose_columns(message.pose, message.header.frame_id, self._settings.base_frame)
-        self.session.add("eef_pose", stamp_ns(message.header.stamp), now_ns, columns)
+        self.session.add("eef_pose", stamp_to_ns(message.header.stamp), now_ns, columns)
 
     def _take_gripper(self, message: JointState, now_ns: int) -> None:
         columns = messages.gripper_columns(message, self._settings.finger_names)
-        self.session.add("gripper_width", stamp_ns(message.header.stamp), now_ns, columns)
+        self.session.add("gripper_width", stamp_to_ns(message.header.stamp), now_ns, columns)
 
     def _take_action(self, message: ActionChunk, now_ns: int) -> None:
         columns = messages.action_columns(message, self._settings.base_frame)
         if columns is not None:
-            self.session.add("action", stamp_ns(message.header.stamp), now_ns, columns)
+            self.session.add("action", stamp_to_ns(message.header.stamp), now_ns, columns)
 
     def _take_task(self, message: TaskState, now_ns: int) -> None:
-        self.session.add("task_state", stamp_ns(message.header.stamp), now_ns, messages.task_columns(message))
+        self.session.add("task_state", stamp_to_ns(message.header.stamp), now_ns, messages.task_columns(message))
 
     def _on_start(self, request: StartEpisode.Request, response: StartEpisode.Response) -> StartEpisode.Response:
         outcome = self.session.start(request.task, request.operator_name, request.seed, self._now_ns())
@@ -155,23 +152,10 @@ class RecorderNode(Node):
 
 def main() -> int:
     """Run the recorder until SIGINT or SIGTERM: an episode in progress is then finished, labelled as interrupted. 2 where a parameter is refused."""
-    with stop_on_signals() as stop:
-        rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
-        try:
-            node = RecorderNode()
-        except ConfigError as error:
-            sys.stderr.write(f"cdp_recorder does not start: {error}\n")
-            rclpy.shutdown()
-            return 2
-        executor = EventsExecutor()
-        executor.add_node(node)
-        try:
-            spin_until(stop, executor)
-        finally:
-            outcome = node.session.interrupt()
-            if outcome is not None:
-                node.get_logger().warning(f"interrupted: {outcome.message}")
-            executor.shutdown()
-            node.destroy_node()
-            rclpy.shutdown()
-    return 0
+    return run_node("cdp_recorder", RecorderNode, refusals=(ConfigError,), close=_interrupt)
+
+
+def _interrupt(node: RecorderNode) -> None:
+    outcome = node.session.interrupt()
+    if outcome is not None:
+        node.get_logger().warning(f"interrupted: {outcome.message}")

@@ -5,19 +5,17 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 
-import rclpy
 from cdp_msgs.msg import ActionChunk, GuardStatus
+from cdp_ros.main import run_node
+from cdp_ros.parameters import declare, read
+from cdp_ros.stamps import ns_to_stamp, stamp_to_ns
 from geometry_msgs.msg import PoseStamped, Twist
-from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
-from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import JointState, Joy
 
 from cdp.config import ConfigError, setting
-from cdp_teleop_recorder.ros_parameters import declare, read
-from cdp_teleop_recorder.signals import spin_until, stop_on_signals
 from cdp_teleop_recorder.teleop_core import NS_PER_S, PERIOD_S, TeleopAction, TeleopConfig, TeleopCore
 
 DEADMAN_BUTTON, GRIPPER_BUTTON = 0, 1
@@ -72,14 +70,14 @@ class TeleopNode(Node):
             self._core.on_guard_disengaged()
             return
         p, q = msg.target.position, msg.target.orientation
-        self._core.on_guard_target(_ns(msg.header.stamp), [p.x, p.y, p.z], [q.x, q.y, q.z, q.w], msg.target_gripper_width_m)
+        self._core.on_guard_target(stamp_to_ns(msg.header.stamp), [p.x, p.y, p.z], [q.x, q.y, q.z, q.w], msg.target_gripper_width_m)
 
     def _on_pose(self, msg: PoseStamped) -> None:
         if msg.header.frame_id != self._core.config.base_frame:
             self.get_logger().error(f"measured pose is in frame {msg.header.frame_id!r}; ignored", throttle_duration_sec=5.0)
             return
         p, q = msg.pose.position, msg.pose.orientation
-        self._core.on_measured_pose(_ns(msg.header.stamp), [p.x, p.y, p.z], [q.x, q.y, q.z, q.w])
+        self._core.on_measured_pose(stamp_to_ns(msg.header.stamp), [p.x, p.y, p.z], [q.x, q.y, q.z, q.w])
 
     def _on_gripper(self, msg: JointState) -> None:
         fingers = [p for name, p in zip(msg.name, msg.position, strict=False) if "finger_joint" in name]
@@ -107,8 +105,8 @@ class TeleopNode(Node):
         msg = ActionChunk(source=ActionChunk.SOURCE_OPERATOR, space=ActionChunk.SPACE_EEF_POSE, sequence=self._sequence)
         self._sequence += 1
         msg.header.frame_id = self._core.config.base_frame
-        msg.header.stamp = msg.observation_stamp = _stamp(now_ns)
-        msg.start_stamp = _stamp(now_ns + round(PERIOD_S * NS_PER_S))
+        msg.header.stamp = msg.observation_stamp = ns_to_stamp(now_ns)
+        msg.start_stamp = ns_to_stamp(now_ns + round(PERIOD_S * NS_PER_S))
         msg.dt_s = msg.next_within_s = PERIOD_S
         msg.horizon, msg.width = (int(n) for n in action.rows.shape)
         msg.actions = action.rows.astype("float32").ravel().tolist()
@@ -116,33 +114,10 @@ class TeleopNode(Node):
         self._actions.publish(msg)
 
 
-def _ns(stamp: rclpy.time.Time) -> int:
-    return int(stamp.sec) * NS_PER_S + int(stamp.nanosec)
-
-
-def _stamp(ns: int) -> rclpy.time.Time:
-    return rclpy.time.Time(nanoseconds=ns).to_msg()
-
-
 def main(args: list[str] | None = None) -> int:
     """Run teleoperation until SIGINT or SIGTERM; 0 then, 2 where a parameter is refused."""
-    with stop_on_signals() as stop:
-        rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
-        try:
-            node = TeleopNode()
-        except (ConfigError, InvalidParameterTypeException, InvalidParameterValueException) as error:
-            sys.stderr.write(f"cdp_teleop does not start: {error}\n")
-            rclpy.shutdown()
-            return 2
-        executor = SingleThreadedExecutor()
-        executor.add_node(node)
-        try:
-            spin_until(stop, executor)
-        finally:
-            executor.shutdown()
-            node.destroy_node()
-            rclpy.shutdown()
-    return 0
+    # The events executor has no timers on simulated time.
+    return run_node("cdp_teleop", TeleopNode, refusals=(ConfigError,), args=args, make_executor=SingleThreadedExecutor)
 
 
 if __name__ == "__main__":

@@ -15,8 +15,8 @@ from cdp.config import ConfigError, from_mapping
 T = TypeVar("T")
 
 
-def declare(node: Node, cls: type[T]) -> None:
-    """Declare each field of the dataclass ``cls`` as a parameter that is set at the start, described by its :func:`cdp.config.setting`.
+def declare(node: Node, cls: type[T], *, read_only: bool = True) -> None:
+    """Declare each field of the dataclass ``cls`` as a parameter, described by its :func:`cdp.config.setting`; ``read_only``: set at the start only.
 
     Raises :class:`cdp.config.ConfigError` for a value of another type or outside its range.
     """
@@ -24,7 +24,7 @@ def declare(node: Node, cls: type[T]) -> None:
     for field in dataclasses.fields(typing.cast(typing.Any, cls)):
         default = list(field.default) if isinstance(field.default, tuple) else field.default
         try:
-            node.declare_parameter(field.name, default, describe(field, hints[field.name]))
+            node.declare_parameter(field.name, default, describe(field, hints[field.name], read_only))
         except (InvalidParameterTypeException, InvalidParameterValueException) as error:
             raise ConfigError(str(error)) from None
 
@@ -35,12 +35,12 @@ def read(node: Node, cls: type[T]) -> T:
     return from_mapping(cls, {name: node.get_parameter(name).value for name in names})
 
 
-def describe(field: dataclasses.Field[typing.Any], hint: object) -> ParameterDescriptor:
+def describe(field: dataclasses.Field[typing.Any], hint: object, read_only: bool) -> ParameterDescriptor:
     """Descriptor of one field: description, range or choices. A float also takes a whole number, so its type is left open."""
     low, high, choices = (field.metadata[key] for key in ("low", "high", "choices"))
-    descriptor = ParameterDescriptor(description=field.metadata["help"], read_only=True, dynamic_typing=hint is float)
+    descriptor = ParameterDescriptor(description=field.metadata["help"], read_only=read_only, dynamic_typing=hint is float)
     if choices:
-        descriptor.additional_constraints = f"one of {', '.join(map(str, choices))}"
+        descriptor.additional_constraints = f"one of {', '.join(map(repr, choices))}"
     if hint is int and low is not None and high is not None:
         descriptor.integer_range = [IntegerRange(from_value=int(low), to_value=int(high), step=1)]
     if hint is float and low is not None and high is not None:
