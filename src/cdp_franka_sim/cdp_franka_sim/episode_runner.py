@@ -15,6 +15,7 @@ from typing import Any
 import rclpy
 from cdp_msgs.msg import ActionChunk, GuardStatus, PolicyStatus, TaskState
 from cdp_msgs.srv import ResetScene, StartEpisode, StopEpisode
+from cdp_ros.executor import make_executor
 from cdp_ros.signals import stop_on_signals
 from cdp_ros.stamps import stamp_to_ns
 from geometry_msgs.msg import PoseStamped
@@ -22,7 +23,6 @@ from lifecycle_msgs.msg import State, Transition
 from lifecycle_msgs.srv import ChangeState, GetState
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 from rclpy.client import Client
-from rclpy.experimental import EventsExecutor
 from rclpy.logging import get_logger
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
@@ -65,7 +65,7 @@ class EpisodeRunner(Node):
         self.task: str = self._declare("task", "slide", "task name, written into recorded episodes")
         if self.mode not in ("policy", "record"):
             raise EpisodeError(f"mode: {self.mode!r} is not one of 'policy', 'record'")
-        self.executor_ = EventsExecutor()
+        self.executor_ = make_executor()
         self.executor_.add_node(self)
         self.results = RunResults(setup={"mode": self.mode, "seed": self.seed, "timeout_s": self.timeout_s, "lockstep": self._simulated_time()})
         self.video = EpisodeVideo(self.output / "episodes.mp4", 30.0 / VIDEO_EVERY)

@@ -12,13 +12,14 @@ import rclpy
 from builtin_interfaces.msg import Time
 from cdp_msgs.msg import GripperCommand, GuardStatus, LockstepTick, TaskState
 from cdp_msgs.srv import ResetScene
+from cdp_ros.executor import make_executor
 from cdp_ros.parameters import declare, read
 from cdp_ros.signals import stop_on_signals
 from cdp_ros.stamps import NS_PER_S, ns_to_stamp, stamp_to_ns
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from geometry_msgs.msg import PoseStamped
 from numpy.typing import NDArray
-from rclpy.experimental import EventsExecutor
+from rclpy.executors import Executor
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
@@ -160,7 +161,7 @@ class SimNode(Node):
 
     def run(self, stop: threading.Event) -> None:
         """Drive the robot until ``stop`` is set."""
-        executor = EventsExecutor()
+        executor = make_executor()
         executor.add_node(self)
         try:
             while not stop.is_set():
@@ -211,7 +212,7 @@ class SimNode(Node):
         if self._settings.lockstep:
             done.wait()
 
-    def _await_time(self, executor: EventsExecutor, stop: threading.Event) -> None:
+    def _await_time(self, executor: Executor, stop: threading.Event) -> None:
         """Take commands until the clock has reached the next tick."""
         behind_ns = self._now_ns() - self._time_ns - TICK_NS
         if behind_ns > MAX_BEHIND_NS:
@@ -223,7 +224,7 @@ class SimNode(Node):
             if left_s <= 0.0:
                 return
 
-    def _await_guard(self, executor: EventsExecutor, stop: threading.Event) -> None:
+    def _await_guard(self, executor: Executor, stop: threading.Event) -> None:
         """Take messages until the guard has answered this tick and its command, if it sent one, is here."""
         now_ns, end = self._time_ns, time.monotonic() + self._settings.lockstep_timeout_s
         while not stop.is_set():
