@@ -22,6 +22,8 @@ def generate_launch_description() -> LaunchDescription:
     episodes = LaunchConfiguration("episodes")
     seed = LaunchConfiguration("seed")
     run_episodes = PythonExpression(["'", robot_ip, "' == '' and int('", episodes, "') > 0"])
+    # Where no episode runner activates the policy, it activates itself; the guard still refuses until it is engaged.
+    autostart = PythonExpression(["not ('", robot_ip, "' == '' and int('", episodes, "') > 0)"])
     arguments = [
         DeclareLaunchArgument("robot_ip", default_value="", description="Address of the real FR3; empty runs MuJoCo instead."),
         DeclareLaunchArgument("bundle", default_value=TASK, description="Policy bundle: a folder, or the name of one that is installed."),
@@ -59,6 +61,7 @@ def generate_launch_description() -> LaunchDescription:
             {
                 "bundle": LaunchConfiguration("bundle"),
                 "task": TASK,
+                "autostart": autostart,
                 "steps": LaunchConfiguration("steps"),
                 "solver": LaunchConfiguration("solver"),
                 "backend": LaunchConfiguration("backend"),
