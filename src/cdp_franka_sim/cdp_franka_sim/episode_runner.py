@@ -73,7 +73,7 @@ class EpisodeRunner(Node):
         self._task: TaskState | None = None
         self._guard: GuardStatus | None = None
         self._label = ""
-        self._images = 0
+        self._images = self._chunks = 0
         self._unanswered: list[tuple[int, int]] = []
         self._connect()
 
@@ -127,8 +127,10 @@ class EpisodeRunner(Node):
             self._unanswered.append((stamp_to_ns(message.header.stamp), stamp_to_ns(message.observation_stamp)))
 
     def _on_policy(self, message: PolicyStatus) -> None:
-        if self._label and message.state == PolicyStatus.STATE_RUNNING and message.inference_ms > 0:
+        # The status is repeated between chunks: each chunk counts once.
+        if self._label and message.state == PolicyStatus.STATE_RUNNING and message.chunks != self._chunks:
             self.results.inference_ms.append(message.inference_ms)
+        self._chunks = message.chunks
 
     def _on_command(self, message: PoseStamped | JointTrajectory) -> None:
         """The first command at or after a chunk's sending is the first that can follow it: its stamp less the image's is the latency."""
