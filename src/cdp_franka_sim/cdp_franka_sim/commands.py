@@ -43,6 +43,7 @@ def register_eval(subparsers: SubParsers) -> None:
     parser.add_argument("--timeout-s", type=float, default=25.0, help="time limit of an episode, of the simulation [s] (default 25)")
     parser.add_argument("--min-success", type=float, default=0.0, help="exit 1 when the success rate is below this (default 0)")
     parser.add_argument("--out", type=Path, default=None, help="folder for results.json, video and contact sheet (default runs/eval-<bundle>)")
+    parser.add_argument("--record", action="store_true", help="write the command and its figures into the bundle's card and report")
     parser.set_defaults(run=run_eval)
 
 
@@ -74,7 +75,25 @@ def run_eval(arguments: argparse.Namespace) -> int:
         status = evaluate_in_process(arguments, out)
     else:
         status = _eval_through_nodes(arguments, out)
-    return _report("eval", status, results_file, arguments.min_success, arguments.episodes)
+    status = _report("eval", status, results_file, arguments.min_success, arguments.episodes)
+    if arguments.record and results_file.exists():
+        _record(arguments, json.loads(results_file.read_text(encoding="utf-8")))
+    return status
+
+
+def _record(arguments: argparse.Namespace, results: dict[str, Any]) -> None:
+    from cdp.bundle.annotate import annotate
+
+    mode = " --via process" if arguments.via == "process" else " --lockstep" if arguments.lockstep else ""
+    command = (
+        f"cdp eval {arguments.bundle} --episodes {arguments.episodes} --seed {arguments.seed} --steps {arguments.steps} "
+        f"--solver {arguments.solver} --backend {arguments.backend}{mode}"
+    )
+    kind = {"": "through the nodes in real time", " --lockstep": "through the nodes in lock-step", " --via process": "in one process"}[mode]
+    heading = f"Evaluation {kind}"
+    figures = {key: value for key, value in results.items() if key not in ("files", "format")}
+    text = f"```sh\n{command}\n```\n\n{summary_line({**results, 'files': {}})}."
+    annotate(arguments.bundle, heading, text, heading.lower().replace(" ", "_").replace("-", "_"), {"command": command, **figures})
 
 
 def _eval_through_nodes(arguments: argparse.Namespace, out: Path) -> int:

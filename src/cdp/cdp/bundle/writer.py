@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -33,6 +32,7 @@ from cdp.bundle.manifest import (
     manifest_text,
     sha256_of,
 )
+from cdp.bundle.place import put_in_place, synchronise
 from cdp.config import dump
 from cdp.data.normalise import Stats
 from cdp.networks.policy import VisionPolicy
@@ -63,9 +63,9 @@ def write_bundle(
     part = Path(tempfile.mkdtemp(prefix=f".{out.name}.part-", dir=out.parent))
     try:
         manifest = _fill(part, out.name, policy, description, config, stats, report, card)
-        _synchronise(part)
+        synchronise(part)
         part.chmod(0o755)
-        _put_in_place(part, out)
+        put_in_place(part, out)
     finally:
         shutil.rmtree(part, ignore_errors=True)
     return manifest
@@ -106,29 +106,3 @@ def _fill(
     manifest = replace(manifest, files={file: sha256_of(folder / file) for file in FILES})
     (folder / MANIFEST).write_text(manifest_text(manifest), encoding="utf-8")
     return manifest
-
-
-def _synchronise(folder: Path) -> None:
-    for path in (*folder.iterdir(), folder):
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-
-
-def _put_in_place(part: Path, out: Path) -> None:
-    """Rename ``part`` to ``out``; an old ``out`` steps aside for it, and comes back where that fails."""
-    if not out.exists():
-        part.rename(out)
-        return
-    aside = Path(tempfile.mkdtemp(prefix=f".{out.name}.old-", dir=out.parent))
-    out.rename(aside / out.name)
-    try:
-        part.rename(out)
-    except OSError:
-        (aside / out.name).rename(out)
-        raise
-    finally:
-        if out.exists():
-            shutil.rmtree(aside)
