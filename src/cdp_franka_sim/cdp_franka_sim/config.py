@@ -54,7 +54,7 @@ class CameraConfig:
 
     width: int = setting(640, low=16, high=1920, help="image width [pixels]")
     height: int = setting(480, low=16, high=1080, help="image height [pixels]")
-    mesh_reduction: float = setting(0.8, low=0.0, high=0.95, help="share of the triangles taken out of the arm's visual meshes")
+    mesh_reduction: float = setting(0.9, low=0.0, high=0.95, help="share of the triangles taken out of the arm's visual meshes")
 
 
 @dataclass(frozen=True)
