@@ -38,7 +38,7 @@ from cdp_franka_sim.episode_results import EpisodeResult, RunResults
 PEER_DEADLINE_S = 60.0
 SERVICE_DEADLINE_S = 20.0
 # The simulator refuses a reset while commands still arrive; a disengaged guard falls silent within a few ticks.
-RESET_RETRIES = 50
+RETRIES = 50
 VIDEO_EVERY = 3
 
 
@@ -201,7 +201,7 @@ class EpisodeRunner(Node):
         if self.mode == "policy":
             self._policy_inactive()
         self._engaged(False)
-        for _ in range(RESET_RETRIES):
+        for _ in range(RETRIES):
             answer = self._call(self._reset, ResetScene.Request(seed=seed))
             if answer.success:
                 break
@@ -213,10 +213,17 @@ class EpisodeRunner(Node):
         if self.mode == "policy":
             self._transition(Transition.TRANSITION_ACTIVATE, "activate")
         else:
-            answer = self._call(self._start, StartEpisode.Request(task=self.task, operator_name="scripted", seed=seed))
-            if not answer.success:
-                raise EpisodeError(f"the recorder did not start: {answer.message}")
+            self._start_recording(seed)
         return start_ns
+
+    def _start_recording(self, seed: int) -> None:
+        # A recorder that has only just come up has not heard every stream yet, and says so.
+        for _ in range(RETRIES):
+            answer = self._call(self._start, StartEpisode.Request(task=self.task, operator_name="scripted", seed=seed))
+            if answer.success:
+                return
+            self._pause(0.1)
+        raise EpisodeError(f"the recorder did not start: {answer.message}")
 
     def _seen_since(self, start_ns: int) -> bool:
         return self._task is not None and stamp_to_ns(self._task.header.stamp) >= start_ns
