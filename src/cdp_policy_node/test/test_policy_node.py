@@ -13,7 +13,7 @@ import pytest
 rclpy = pytest.importorskip("rclpy")
 
 from cdp_msgs.msg import ActionChunk, PolicyStatus  # noqa: E402
-from diagnostic_msgs.msg import DiagnosticArray  # noqa: E402
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus  # noqa: E402
 from geometry_msgs.msg import PoseStamped  # noqa: E402
 from lifecycle_msgs.msg import Transition  # noqa: E402
 from lifecycle_msgs.srv import ChangeState, GetState  # noqa: E402
@@ -233,10 +233,11 @@ def test_deactivated_means_silent_and_activated_again_means_a_fresh_chunk(active
 def test_diagnostics_tell_the_state_and_the_latencies(active, robot):
     robot.until(lambda: robot.statuses[-1].chunks > 2, "three chunks")
     robot.diagnostics.clear()
-    robot.until(lambda: robot.diagnostics, "diagnostics")
-    status = robot.diagnostics[-1].status[0]
+    # On a loaded machine the robot of this test may itself fall silent for a moment, and the node rightly warns.
+    robot.until(lambda: any(d.status[0].level == DiagnosticStatus.OK for d in robot.diagnostics), "diagnostics of a running policy")
+    status = next(d.status[0] for d in robot.diagnostics if d.status[0].level == DiagnosticStatus.OK)
     values = {v.key: v.value for v in status.values}
-    assert status.name == "cdp_policy: policy" and status.hardware_id == "tiny" and status.level == b"\0"
+    assert status.name == "cdp_policy: policy" and status.hardware_id == "tiny"
     assert int(values["chunks"]) >= 2 and 0 < float(values["inference_ms_p50"]) <= float(values["inference_ms_p99"])
 
 
