@@ -28,12 +28,13 @@ class EpisodeResult:
 
 @dataclass
 class RunResults:
-    """All episodes of a run, the latencies measured over all of them [ms], and what was run."""
+    """All episodes of a run, what was run, and over all of them the latencies and the times between two images [ms]."""
 
     setup: dict[str, Any]
     episodes: list[EpisodeResult] = field(default_factory=list)
     observation_to_command_ms: list[float] = field(default_factory=list)
     inference_ms: list[float] = field(default_factory=list)
+    image_gaps_ms: list[float] = field(default_factory=list)
     files: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -55,8 +56,14 @@ class RunResults:
             "wilson_95": [_number(low), _number(high)],
             "observation_to_command_ms": _latency(self.observation_to_command_ms),
             "inference_ms": _latency(self.inference_ms),
+            "camera": self._camera(),
             "files": self.files,
         }
+
+    def _camera(self) -> dict[str, Any]:
+        """Rate of the images' stamps during episodes [Hz], and the time between two of them [ms]."""
+        gaps = self.image_gaps_ms
+        return {"rate_hz": 1000.0 * len(gaps) / sum(gaps) if gaps else None, "gap_ms": _latency(gaps)}
 
     def write(self, path: Path) -> None:
         """Write the JSON atomically: a reader sees the old file or the whole new one."""
@@ -81,6 +88,9 @@ def summary_line(results: dict[str, Any]) -> str:
         figures = results[key]
         if figures["count"]:
             parts.append(f"{name} p50 {figures['p50']:.1f} ms p99 {figures['p99']:.1f} ms")
+    camera = results.get("camera", {"rate_hz": None})
+    if camera["rate_hz"] is not None:
+        parts.append(f"camera {camera['rate_hz']:.1f} Hz (gap p99 {camera['gap_ms']['p99']:.0f} ms)")
     parts.extend(f"{name} {path}" for name, path in results["files"].items())
     return ", ".join(parts)
 

@@ -16,6 +16,7 @@ import rclpy
 from cdp_msgs.msg import ActionChunk, GuardStatus, PolicyStatus, TaskState
 from cdp_msgs.srv import ResetScene, StartEpisode, StopEpisode
 from cdp_ros.executor import make_executor
+from cdp_ros.settle import settle
 from cdp_ros.signals import stop_on_signals
 from cdp_ros.stamps import stamp_to_ns
 from geometry_msgs.msg import PoseStamped
@@ -110,6 +111,10 @@ class EpisodeRunner(Node):
     # What the topics say
 
     def _on_task(self, message: TaskState) -> None:
+        # Sent with each image, and reliably: its stamps tell the camera's rate even where this node loses an image.
+        if self._label and self._task is not None:
+            gap_ns = stamp_to_ns(message.header.stamp) - stamp_to_ns(self._task.header.stamp)
+            self.results.image_gaps_ms.append(gap_ns / 1e6)
         self._task = message
 
     def _on_guard(self, message: GuardStatus) -> None:
@@ -165,6 +170,7 @@ class EpisodeRunner(Node):
 
     def run(self) -> None:
         """Run all episodes; raises EpisodeError when a peer fails. What was finished stays in ``results``."""
+        settle(self)
         self.output.mkdir(parents=True, exist_ok=True)
         self._until(lambda: self._task is not None, PEER_DEADLINE_S, "the simulator's /cdp_sim/task")
         self._until(lambda: self._guard is not None, PEER_DEADLINE_S, "the guard's /cdp/guard/status")

@@ -12,6 +12,7 @@ from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
 from cdp_ros.executor import make_executor
+from cdp_ros.settle import settle
 from cdp_ros.signals import spin_until, stop_on_signals
 
 N = TypeVar("N", bound=Node)
@@ -47,6 +48,7 @@ def run_node(
         try:
             if begin is not None:
                 begin(node)
+            settle(node)
             spin_until(stop, executor)
         finally:
             if close is not None:
