@@ -79,7 +79,7 @@ def _make_renderer(model: Any, width: int, height: int) -> Any:
     backend = os.environ.get("MUJOCO_GL", "the platform's default")
     try:
         return mujoco.Renderer(model, height=height, width=width)
-    except (RuntimeError, ImportError, AttributeError, OSError) as error:
+    except (mujoco.FatalError, RuntimeError, ImportError, AttributeError, OSError) as error:
         raise RenderError(
             f"no OpenGL context with MUJOCO_GL={backend} ({error}); without a display install libegl1 and libgl1-mesa-dri (MUJOCO_GL=egl) "
             "or libosmesa6 (MUJOCO_GL=osmesa)"

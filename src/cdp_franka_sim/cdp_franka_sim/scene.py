@@ -167,9 +167,6 @@ def _add_camera_and_light(spec: Any, config: SimConfig) -> None:
     spec.visual.global_.offwidth = config.camera.width
     spec.visual.global_.offheight = config.camera.height
     spec.visual.map.znear = 0.02
-    sky = spec.add_texture(name="sky", type=mujoco.mjtTexture.mjTEXTURE_SKYBOX, builtin=mujoco.mjtBuiltin.mjBUILTIN_GRADIENT, width=64, height=64)
-    sky.rgb1 = [0.62, 0.68, 0.74]
-    sky.rgb2 = [0.30, 0.34, 0.40]
 
 
 def look_at_quat(position_m: tuple[float, float, float], target_m: tuple[float, float, float]) -> list[float]:

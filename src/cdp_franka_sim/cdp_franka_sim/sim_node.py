@@ -43,6 +43,8 @@ MAX_BEHIND_NS = 2 * TICK_NS
 # Simulated time does not begin at 0, which ROS takes for "no time yet".
 FIRST_NS = NS_PER_S
 IMAGE_DEPTH = 30
+# A picture may wait for the one before it and one more: a moment of load then delays pictures and loses none.
+PICTURES_WAITING = 1
 
 
 @dataclass(frozen=True)
@@ -200,7 +202,7 @@ class SimNode(Node):
         if self._next_image_ns <= now_ns:
             # After lost time a camera goes on at its rate; it does not send what it owes in a burst.
             self._next_image_ns = now_ns + period_ns
-        if self._render.waiting:
+        if self._render.waiting > PICTURES_WAITING:
             # A camera that cannot keep up loses pictures; it does not send old ones late.
             self._late_images += 1
             return

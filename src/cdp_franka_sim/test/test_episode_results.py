@@ -3,6 +3,7 @@ import json
 import cv2
 import imageio_ffmpeg
 import numpy as np
+import pytest
 
 from cdp_franka_sim.episode_media import ContactSheet, EpisodeVideo
 from cdp_franka_sim.episode_results import EpisodeResult, RunResults, summary_line
@@ -12,12 +13,14 @@ def test_results_round_trip_through_json(tmp_path):
     results = RunResults(setup={"seed": 3})
     results.episodes = [EpisodeResult(3, True, 7.5, 0.01, "success"), EpisodeResult(4, False, 25.0, 0.2, "timeout")]
     results.observation_to_command_ms = [10.0, 20.0, 30.0]
+    results.image_gaps_ms = [30.0, 30.0, 40.0]
     results.write(tmp_path / "results.json")
     read = json.loads((tmp_path / "results.json").read_text())
     assert read["successes"] == 1 and read["success_rate"] == 0.5
     assert read["observation_to_command_ms"]["p50"] == 20.0
     assert read["inference_ms"] == {"p50": None, "p99": None, "count": 0}
-    assert summary_line(read) == results.summary()
+    assert read["camera"]["rate_hz"] == pytest.approx(30.0) and read["camera"]["gap_ms"]["count"] == 3
+    assert summary_line(read) == results.summary() and "camera 30.0 Hz" in results.summary()
     assert "success 1/2 (50 %" in results.summary() and "p50 20.0 ms" in results.summary()
 
 

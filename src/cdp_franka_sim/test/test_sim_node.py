@@ -180,10 +180,10 @@ def test_real_time_sensors_keep_their_rates_and_a_reset_waits_for_the_guard(star
     bench.wait(lambda: bench.images and bench.joints and bench.infos, "sensors")
     for store in (bench.images, bench.joints, bench.poses, bench.infos, bench.tasks):
         store.clear()
-    bench.wait(lambda: bench.joints and stamp_to_ns(bench.joints[-1].header.stamp) - stamp_to_ns(bench.joints[0].header.stamp) > 2_000_000_000, "2 s")
+    bench.wait(lambda: len(bench.images) > 20 and len(bench.joints) > 150, "two thirds of a second of images, more of a busy machine")
     joints, images = _stamps(bench.joints), _stamps(bench.images)
     assert np.all(np.diff(joints) > 0) and np.median(np.diff(joints)) == TICK_NS
-    assert len(images) > 20  # 60 on a free machine
+    assert np.all(np.diff(images) > 0)
     assert abs(joints[-1] - time.time_ns()) < 1_000_000_000
     image, info = bench.images[-1], bench.infos[-1]
     assert (image.encoding, image.width, image.height, image.step) == ("rgb8", 640, 480, 1920)
@@ -216,6 +216,20 @@ def test_real_time_sensors_keep_their_rates_and_a_reset_waits_for_the_guard(star
     bad = bench.reset(-4)
     assert not bad.success and "nothing was reset" in bad.message
     assert bench.end(signal.SIGTERM) == 0
+
+
+def test_the_stamps_of_a_simulator_that_was_held_up_do_not_lag_the_clock(start):
+    bench, stops = start(), 5
+    bench.wait(lambda: len(bench.joints) > 20, "states")
+    bench.joints.clear()
+    for _ in range(stops):
+        bench.process.send_signal(signal.SIGSTOP)
+        time.sleep(0.08)  # the stall itself, not a wait for anything
+        bench.process.send_signal(signal.SIGCONT)
+        seen = len(bench.joints)
+        bench.wait(lambda seen=seen: len(bench.joints) > seen + 10, "states after a stall")
+    # Lost time is given up at once: a stall is one gap in the stamps, where a simulator that rushed after the clock would stamp its states late.
+    assert np.count_nonzero(np.diff(_stamps(bench.joints)) >= 50_000_000) >= stops
 
 
 @pytest.mark.parametrize(("parameter", "words"), [("task:=stack", "'stack' is not one of slide"), ("camera_rate_hz:=500.0", "camera_rate_hz")])

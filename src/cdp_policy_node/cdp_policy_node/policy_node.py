@@ -20,7 +20,6 @@ from cdp_ros.stamps import ns_to_stamp, stamp_to_ns
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from geometry_msgs.msg import PoseStamped
 from rclpy.clock import Clock, ClockType
-from rclpy.executors import SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CompressedImage, Image, JointState
@@ -292,7 +291,7 @@ class PolicyNode(LifecycleNode):
 
 def main() -> int:
     """Run the node until SIGINT or SIGTERM; 0 then, 2 where a parameter is refused."""
-    return run_node("cdp_policy", PolicyNode, refusals=(ConfigError,), make_executor=SingleThreadedExecutor, begin=_autostart)
+    return run_node("cdp_policy", PolicyNode, refusals=(ConfigError,), begin=_autostart)
 
 
 def _autostart(node: PolicyNode) -> None:
