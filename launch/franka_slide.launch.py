@@ -32,6 +32,7 @@ def generate_launch_description() -> LaunchDescription:
         DeclareLaunchArgument(
             "backend", default_value="openvino", choices=["openvino", "onnxruntime"], description="Inference engine of the policy node."
         ),
+        DeclareLaunchArgument("image_topic", default_value="/agentview/image_raw", description="Topic of the agent-view camera's images."),
         DeclareLaunchArgument("command_interface", default_value="cartesian", choices=["cartesian", "joint"], description="What the guard commands."),
         DeclareLaunchArgument(
             "lockstep", default_value="false", choices=["true", "false"], description="Simulation only: as fast as the nodes answer."
@@ -65,6 +66,7 @@ def generate_launch_description() -> LaunchDescription:
                 "steps": LaunchConfiguration("steps"),
                 "solver": LaunchConfiguration("solver"),
                 "backend": LaunchConfiguration("backend"),
+                "image_topic": LaunchConfiguration("image_topic"),
                 "use_sim_time": lockstep,
                 "reliable": lockstep,
             },

@@ -35,6 +35,7 @@ def generate_launch_description() -> LaunchDescription:
         DeclareLaunchArgument("episodes", default_value="3", description="Scripted operator only: episodes to keep before the launch ends."),
         DeclareLaunchArgument("seed", default_value="0", description="Scripted operator only: scene seed of the first episode."),
         DeclareLaunchArgument("timeout_s", default_value="25.0", description="Scripted operator only: time limit of an episode [s]."),
+        DeclareLaunchArgument("image_topic", default_value="/agentview/image_raw", description="Topic of the agent-view camera's images."),
         DeclareLaunchArgument("directory", default_value="data/episodes", description="Folder that receives one file an episode."),
         DeclareLaunchArgument("output", default_value="runs/record", description="Scripted operator only: folder for results.json and the video."),
     ]
@@ -57,7 +58,12 @@ def generate_launch_description() -> LaunchDescription:
         output="screen",
         parameters=[
             PathJoinSubstitution([SHARE, "config", "recorder.yaml"]),
-            {"directory": LaunchConfiguration("directory"), "use_sim_time": lockstep, "reliable": lockstep},
+            {
+                "directory": LaunchConfiguration("directory"),
+                "image_topic": LaunchConfiguration("image_topic"),
+                "use_sim_time": lockstep,
+                "reliable": lockstep,
+            },
         ],
         on_exit=Shutdown(reason="the recorder ended"),
     )

@@ -8,17 +8,20 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
 from loop_pass import EPISODES, ROOT, Loop, alive_in_domain, run_cdp
+from safetensors.torch import load_file
 
 from cdp.data.dataset import DemoDataset
 from cdp.data.episode import EpisodeReader
 from cdp.data.spec import ObservationSpec
 from cdp.data.window import ObservationWindow, WindowArrays
+from cdp.train.checkpoint import latest_checkpoint
 
 # Lock-step: states every 10 ms, an image at the first of them that is not before its time at 30 Hz.
 TICK_NS = 10_000_000
@@ -116,27 +119,57 @@ def test_nothing_was_left_running(evaluated: Loop, domain: str):
     assert alive_in_domain(domain) == []
 
 
-@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+SIGNALS = pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+
+
+@SIGNALS
 def test_a_signal_leaves_no_process_and_no_half_written_episode(tmp_path: Path, domain: str, signum: signal.Signals):
-    environment = {**os.environ, "ROS_DOMAIN_ID": domain}
-    command = [sys.executable, "-m", "cdp.cli", "demos", "--episodes", "3", "--out", str(tmp_path / "demos"), "--real-time"]
-    process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
-    try:
-        _wait_for(lambda: list((tmp_path / "demos" / "episodes").glob(".*.part")), 90, "an episode in progress")
-        process.send_signal(signum)
-        process.wait(timeout=60)
-    finally:
-        if process.poll() is None:
-            process.kill()
-    _wait_for(lambda: not alive_in_domain(domain), 5, "the end of every node")
-    assert process.returncode != 0
-    for path in (tmp_path / "demos" / "episodes").iterdir():
+    episodes = tmp_path / "demos" / "episodes"
+    command = ["demos", "--episodes", "3", "--out", tmp_path / "demos", "--real-time"]
+    _signalled(command, lambda: bool(list(episodes.glob(".*.part"))), "an episode in progress", signum, domain)
+    for path in episodes.iterdir():
         assert path.suffix == ".hdf5" and not path.name.startswith("."), f"{path.name} was left half-written"
         with EpisodeReader(path) as episode:
             assert len(episode.stamps_ns("agentview_image")) > 0
 
 
-def _wait_for(condition, deadline_s: float, what: str) -> None:
+@SIGNALS
+def test_a_signal_ends_an_evaluation_and_keeps_what_was_finished(tmp_path: Path, domain: str, signum: signal.Signals):
+    out = tmp_path / "eval"
+    command = ["eval", ROOT / "models" / "slide", "--episodes", "3", "--lockstep", "--out", out]
+    _signalled(command, lambda: bool(list(out.glob(".episodes.part*"))), "an episode in progress", signum, domain)
+    assert list(out.glob(".*")) == []
+    assert json.loads((out / "results.json").read_text())["trials"] < 3
+
+
+@SIGNALS
+def test_a_signal_ends_a_training_with_its_checkpoints_whole_and_no_bundle(recorded: Loop, tmp_path: Path, domain: str, signum: signal.Signals):
+    run = tmp_path / "run"
+    command = ["train", "config/train/slide_tiny.yaml", "--dataset", recorded.demos / "demos.hdf5", "--output", tmp_path / "bundle", "--run_dir", run]
+    command += ["--steps", 100_000, "--checkpoint_every", 10]
+    _signalled(command, lambda: latest_checkpoint(run / "checkpoints") is not None, "a checkpoint", signum, domain)
+    assert not (tmp_path / "bundle").exists()
+    newest = latest_checkpoint(run / "checkpoints")
+    assert newest is not None and load_file(newest / "model.safetensors")
+
+
+def _signalled(command: list[object], begun: Callable[[], bool], what: str, signum: signal.Signals, domain: str) -> None:
+    """Send ``signum`` to `cdp ...` once it has ``begun``; it must end with another status than 0, and so must all that it started."""
+    words = [sys.executable, "-m", "cdp.cli", *map(str, command)]
+    environment = {**os.environ, "ROS_DOMAIN_ID": domain}
+    process = subprocess.Popen(words, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    try:
+        _wait_for(begun, 90, what)
+        process.send_signal(signum)
+        process.wait(timeout=60)
+    finally:
+        if process.poll() is None:
+            process.kill()
+    _wait_for(lambda: not alive_in_domain(domain), 10, "the end of every process")
+    assert process.returncode != 0
+
+
+def _wait_for(condition: Callable[[], bool], deadline_s: float, what: str) -> None:
     end = time.monotonic() + deadline_s
     while not condition():
         assert time.monotonic() < end, f"waited {deadline_s:.0f} s for {what}"

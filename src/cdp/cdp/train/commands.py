@@ -169,7 +169,7 @@ def make_card(args: argparse.Namespace, config: TrainConfig, train: DemoDataset)
         summary=f"Diffusion policy for the task {config.task}, trained on {train.num_demos} demonstrations for {config.steps} steps; {penalty}.",
         commands=(" ".join(words),),
         seeds={"train": config.seed},
-        limits=("Errors and contraction are measured on the validation split; success on the robot is not part of this report.",),
+        limits=("The figures above are of the validation split. Success is measured by `cdp eval`; a section below holds it where that was done.",),
     )
 
 
