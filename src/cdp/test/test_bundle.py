@@ -35,6 +35,7 @@ def test_a_bundle_holds_everything_and_hashes_it(tiny_bundle, tiny_policy):
         assert manifest["files"][name] == hashlib.sha256((tiny_bundle / name).read_bytes()).hexdigest()
     assert manifest["format"] == "cdp-bundle-1" and manifest["policy"]["task"] == "slide"
     assert to_mapping(load(NetworkConfig, tiny_bundle / "config.yaml")) == to_mapping(tiny_policy.config)
+    assert all(p.stat().st_mode & 0o444 == 0o444 for p in (tiny_bundle, *tiny_bundle.iterdir())), "another user could not read it"
     weights = load_file(tiny_bundle / "weights.safetensors")
     assert set(weights) == set(tiny_policy.policy.state_dict())
     for name, value in tiny_policy.policy.state_dict().items():

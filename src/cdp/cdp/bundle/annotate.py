@@ -34,7 +34,6 @@ def annotate(folder: str | Path, heading: str, text: str, key: str, figures: Map
         manifest = replace(bundle.manifest, files={name: sha256_of(part / name) for name in FILES})
         (part / MANIFEST).write_text(manifest_text(manifest), encoding="utf-8")
         synchronise(part)
-        part.chmod(0o755)
         put_in_place(part, path)
     finally:
         shutil.rmtree(part, ignore_errors=True)

@@ -9,8 +9,14 @@ from pathlib import Path
 
 
 def synchronise(folder: Path) -> None:
-    """Flush every file of ``folder``, which holds no folders, and the folder itself to disk."""
+    """Flush every file of ``folder``, which holds no folders, and the folder itself to disk, readable for every user as other files are.
+
+    Temporary folders, and the files that safetensors writes, begin as the owner's alone; the user who runs the robot may be another.
+    """
+    folder.chmod(0o755)
     for path in (*folder.iterdir(), folder):
+        if path != folder:
+            path.chmod(0o644)
         descriptor = os.open(path, os.O_RDONLY)
         try:
             os.fsync(descriptor)

@@ -64,7 +64,6 @@ def write_bundle(
     try:
         manifest = _fill(part, out.name, policy, description, config, stats, report, card)
         synchronise(part)
-        part.chmod(0o755)
         put_in_place(part, out)
     finally:
         shutil.rmtree(part, ignore_errors=True)
