@@ -53,8 +53,9 @@ def network_config(bundle: Bundle) -> NetworkConfig:
     """The networks that ``config.yaml`` describes: the part ``network`` of a training configuration, or the whole file. Raises BundleError."""
     path = bundle.path / CONFIG
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-        return from_mapping(NetworkConfig, data["network"] if "network" in data else data)
+        data: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        network: Any = data.get("network", data)
+        return from_mapping(NetworkConfig, network)
     except (ConfigError, yaml.YAMLError) as error:
         raise BundleError(f"{path}: {error}; train the policy again") from None
 

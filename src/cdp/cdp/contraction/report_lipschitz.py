@@ -32,7 +32,8 @@ def independent_pair_ratios(actions: Tensor, noise: Tensor) -> Tensor:
         for values in (noise, actions)
     )
     differ = drawn > 0.0
-    return sampled[differ] / drawn[differ]
+    ratios: Tensor = sampled[differ] / drawn[differ]
+    return ratios
 
 
 def sigma_max(fn: Map, x: Tensor, generator: torch.Generator) -> Tensor:

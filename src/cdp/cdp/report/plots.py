@@ -10,7 +10,7 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, NullLocator
 
 from cdp.report.table import pick
 
@@ -101,14 +101,15 @@ def _solver_error(columns: Columns) -> Figure:
             continue
         for j, (solver, errors) in enumerate(found["errors"].items()):
             counts = [int(count) for count in errors]
-            style = "-" if j == 0 else "--" if j == 1 else ":"
+            # Solvers may lie on each other: the first is drawn full, those after it hollow, dashed and larger.
+            look: dict[str, Any] = {"linestyle": "--", "markerfacecolor": "none", "markersize": 7 + 3 * j} if j else {"linestyle": "-"}
             title = f"{column['name']}, {solver}"
-            axis.plot(counts, [e["rms"] for e in errors.values()], style, marker=_MARKERS[j % 8], color=_colour(i), label=title)
+            axis.plot(counts, [e["rms"] for e in errors.values()], marker=_MARKERS[j % 8], color=_colour(i), label=title, **look)
         axis.axhline(found["resolution"], color=_colour(i), linestyle=":", linewidth=1)
     axis.set_xscale("log")
     axis.set_yscale("log")
     axis.set_xticks([1, 2, 3, 5, 10, 20, 50], labels=["1", "2", "3", "5", "10", "20", "50"])
-    axis.minorticks_off()
+    axis.xaxis.set_minor_locator(NullLocator())
     axis.set_xlabel("sampler steps k")
     axis.set_ylabel("rms of Φk − Φ200, normalised action")
     axis.set_title("Solver error (dotted: resolution of the reference)", fontsize=10)
@@ -126,7 +127,7 @@ def _spread(columns: Columns) -> Figure:
         for place, column in zip(places, columns, strict=True):
             dots = column["measured"]["spread"]["per_observation"][part]
             axis.plot(np.linspace(-0.15, 0.15, len(dots)) + place + shift, dots, ".", color=colour, markersize=3)
-    labels = [f"{c['name']}\n{c['measured']['spread']['modes']['mean']:.2g} modes" for c in columns]
+    labels = [f"{c['name']}\nmodes: {c['measured']['spread']['modes']['mean']:.3g}" for c in columns]
     axis.set_xticks(places, labels=labels, fontsize=8, rotation=20 if len(columns) > 3 else 0)
     axis.set_ylabel("std over seeds, rms of the normalised action")
     axis.set_title("Spread over noise seeds (bar: median; dot: one observation)", fontsize=10)
