@@ -77,7 +77,8 @@ def definitions(report: Mapping[str, Any]) -> list[str]:
         f"Modes: single-linkage clusters of an observation's samples, cut at a distance of {report['measuring']['mode_distance']:g} (rms over the "
         f"elements); clusters below {100 * MODE_SHARE:g} % of the samples count to the nearest. total² = within² + between².",
         f"Solver error: rms of Φ_k − Φ_{REFERENCE_STEPS} from the same noise, the reference by {REFERENCE_SOLVER}; its resolution is the difference "
-        f"between {REFERENCE_STEPS} and {REFERENCE_STEPS // 2} steps. Not measured at reduced temperatures, nor are the gains.",
+        f"between {REFERENCE_STEPS} and {REFERENCE_STEPS // 2} steps: an error no larger says nothing. Neither it nor the gains "
+        "are measured at reduced temperatures.",
         f"Gain: rms change of the action over the rms of the injected normal noise (std {GAIN_NOISE:g}), in the x0 prediction (noise e there is "
         "alpha e / sigma² in the score) or in the state that a step starts from. Noise in the last prediction reaches the action as it is: gain 1.",
         "Task success is measured by `cdp eval` and read from the bundle's own report.",
