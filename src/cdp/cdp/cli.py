@@ -25,6 +25,7 @@ GROUP = "cdp.commands"
 BUILT_IN = {
     "data": ("cdp.data.commands", "collect, describe and check demonstrations"),
     "train": ("cdp.train.commands", "train a policy and write its bundle"),
+    "report": ("cdp.report.commands", "measure how contractive the samplers of bundles are"),
 }
 
 Register = Callable[[Any], None]
