@@ -4,8 +4,8 @@ A map takes (N, ...) to (N, ...), sample i of the output depending on sample i o
 number of its elements. ``delta`` chooses how ``J v`` is computed: central differences over that length (any network, cheapest), or forward
 differentiation where it is None. A result is differentiable with respect to the map's parameters where its docstring says so.
 
-Central differences hand a map both ends in one batch (2 N, ...), sample N + i belonging to the same J_i as sample i: one large call is cheaper than
-two.
+A map is called with several such batches stacked, (k N, ...), sample j N + i belonging to the same J_i as sample i: one large call is cheaper than
+k small ones. Central differences stack the two ends, a Jacobian its d rows.
 """
 
 from __future__ import annotations
@@ -25,6 +25,27 @@ def exact_jacobian(fn: Map, x: Tensor) -> Tensor:
         out = fn(x).flatten(1)
         rows = [torch.autograd.grad(out[:, i].sum(), x, create_graph=True)[0].flatten(1) for i in range(out.shape[1])]
     return torch.stack(rows, dim=1)
+
+
+def stacked_jacobian(fn: Map, x: Tensor) -> Tensor:
+    """J (N, d, d) as :func:`exact_jacobian`, its d rows in one pass over a batch of d N; differentiable. For training with small d."""
+    count, dimension = len(x), x[0].numel()
+    with torch.enable_grad():
+        many = x.detach().repeat((dimension,) + (1,) * (x.ndim - 1)).requires_grad_()
+        cotangents = torch.eye(dimension, dtype=x.dtype, device=x.device).repeat_interleave(count, 0).reshape(many.shape)
+        rows = torch.autograd.grad(fn(many), many, cotangents, create_graph=True)[0]
+    return rows.reshape(dimension, count, dimension).transpose(0, 1)
+
+
+def symmetric_part(jacobian: Tensor) -> Tensor:
+    """``(J + J^T) / 2`` of Jacobians (N, d, d)."""
+    return 0.5 * (jacobian + jacobian.transpose(1, 2))
+
+
+def affine(jacobian: Tensor, r: Tensor, c: Tensor) -> Tensor:
+    """``r I + c J`` of Jacobians (N, d, d) with r and c (N,)."""
+    identity = torch.eye(jacobian.shape[1], dtype=jacobian.dtype, device=jacobian.device)
+    return r[:, None, None] * identity + c[:, None, None] * jacobian
 
 
 def jvp(fn: Map, x: Tensor, v: Tensor, delta: float | None) -> Tensor:
@@ -72,14 +93,17 @@ def symmetric_frobenius_squared(fn: Map, x: Tensor, generator: torch.Generator, 
 def lambda_max_symmetric(fn: Map, x: Tensor, generator: torch.Generator, iterations: int, delta: float | None) -> Tensor:
     """Lower bound (N,) on the largest eigenvalue of ``sym(J) = (J + J^T) / 2``; the last ``v^T J v`` is differentiable.
 
-    Power iteration finds the eigenvalue of largest magnitude, so sym(J) is shifted by the greatest ``|sym(J) v|`` met so far: a direction of a large
-    negative eigenvalue cancels itself.
+    Power iteration finds the eigenvalue of largest magnitude, so sym(J) is centred by its first Rayleigh quotient (a large multiple of I would hide
+    the rest) and shifted by the greatest ``|sym(J) v|`` met so far after that: a direction of a large negative eigenvalue cancels itself.
     """
     v = random_direction(x, generator)
-    shift = torch.zeros_like(_norm(v, x))
+    centre = shift = torch.zeros_like(_norm(v, x))
     with torch.no_grad():
-        for _ in range(iterations):
+        for iteration in range(iterations):
             product = 0.5 * (jvp(fn, x, v, delta) + vjp(fn, x, v))
+            if iteration == 0:
+                centre = (v * product).flatten(1).sum(dim=1).reshape(shift.shape)
+            product = product - centre * v
             shift = torch.maximum(shift, _norm(product, x))
             v = _unit(product + shift * v, fallback=v)
     return (v * jvp(fn, x, v, delta)).flatten(1).sum(dim=1)
@@ -97,29 +121,76 @@ def sigma_max_affine(fn: Map, x: Tensor, r: Tensor, c: Tensor, generator: torch.
         for _ in range(iterations):
             product = r * v + c * jvp(fn, x, v, delta)
             v = _unit(r * product + c * vjp(fn, x, product), fallback=v)
-    # A vanishing product has no direction to differentiate a length along; the floor keeps its gradient zero instead of NaN.
-    return (r * v + c * jvp(fn, x, v, delta)).flatten(1).square().sum(dim=1).clamp_min(1e-24).sqrt()
+    return _length(r * v + c * jvp(fn, x, v, delta))
+
+
+def lambda_max_lanczos(fn: Map, x: Tensor, generator: torch.Generator, steps: int, delta: float | None) -> Tensor:
+    """Lower bound (N,) on the largest eigenvalue of ``sym(J)``, exact after d steps; ``v^T J v`` of the Ritz vector v is differentiable, v is not."""
+    with torch.no_grad():
+        v = lanczos(lambda u: 0.5 * (jvp(fn, x, u, delta) + vjp(fn, x, u)), random_direction(x, generator), steps)[1][:, -1]
+    return (v * jvp(fn, x, v, delta)).flatten(1).sum(dim=1)
+
+
+def sigma_max_lanczos(fn: Map, x: Tensor, r: Tensor, c: Tensor, generator: torch.Generator, steps: int, delta: float | None) -> Tensor:
+    """Lower bound (N,) on the largest singular value of ``A = r I + c J``, by Lanczos on ``A^T A``.
+
+    ``|A v|`` of the Ritz vector v is differentiable, v is not.
+    """
+    shape = (-1,) + (1,) * (x.ndim - 1)
+    r, c = r.reshape(shape), c.reshape(shape)
+
+    def normal(u: Tensor) -> Tensor:
+        product = r * u + c * jvp(fn, x, u, delta)
+        return r * product + c * vjp(fn, x, product)
+
+    with torch.no_grad():
+        v = lanczos(normal, random_direction(x, generator), steps)[1][:, -1]
+    return _length(r * v + c * jvp(fn, x, v, delta))
 
 
 def lanczos_extremes(matvec: Map, start: Tensor, steps: int) -> tuple[Tensor, Tensor]:
-    """Smallest and largest Ritz value (N,) of the symmetric operators behind ``matvec`` (N, ...) -> (N, ...), after ``steps`` Lanczos steps.
+    """Smallest and largest Ritz value (N,) of the symmetric operators behind ``matvec``: bounds from inside the spectrum; see :func:`lanczos`."""
+    values, _ = lanczos(matvec, start, steps)
+    return values[:, 0], values[:, -1]
 
-    With full reorthogonalisation; bounds from inside the spectrum, exact once ``steps`` reaches d.
+
+def lanczos(matvec: Map, start: Tensor, steps: int) -> tuple[Tensor, Tensor]:
+    """Ritz values (N, k), ascending, and unit Ritz vectors (N, k, ...) of the symmetric operators behind ``matvec`` (N, ...) -> (N, ...).
+
+    ``k = min(steps, d)`` steps from ``start`` (N, ...) with full reorthogonalisation; exact once ``steps`` reaches d.
     """
     basis = [start.flatten(1) / start.flatten(1).norm(dim=1, keepdim=True)]
     rows = []
+    spare = torch.Generator().manual_seed(0)
     for _ in range(min(steps, basis[0].shape[1])):
         product = matvec(basis[-1].reshape(start.shape)).flatten(1)
         rows.append(product)
-        for _ in range(2):
-            for q in basis:
-                product = product - (product * q).sum(dim=1, keepdim=True) * q
-        norm = product.norm(dim=1, keepdim=True)
-        basis.append(torch.where(norm > 1e-9, product / norm.clamp_min(1e-12), torch.zeros_like(product)))
+        left = _orthogonal(product, basis)
+        # Where the Krylov space ends (a multiple of I ends it at once) any other direction goes on: a zero vector would be a false eigenvector.
+        ended = left.norm(dim=1, keepdim=True) <= 1e-6 * product.norm(dim=1, keepdim=True)
+        # Uniform, since a normal draw could be the very start: both may come from the same seed.
+        other = (torch.rand(product.shape, generator=spare, dtype=product.dtype) - 0.5).to(product.device)
+        left = torch.where(ended, other, left / left.norm(dim=1, keepdim=True).clamp_min(1e-30))
+        left = _orthogonal(left, basis)
+        basis.append(left / left.norm(dim=1, keepdim=True).clamp_min(1e-30))
     q = torch.stack(basis[: len(rows)], dim=1)
     projected = q @ torch.stack(rows, dim=1).transpose(1, 2)
-    values = torch.linalg.eigvalsh(0.5 * (projected + projected.transpose(1, 2)))
-    return values[:, 0], values[:, -1]
+    values, weights = torch.linalg.eigh(symmetric_part(projected))
+    vectors = (weights.transpose(1, 2) @ q).reshape(len(start), len(rows), *start.shape[1:])
+    return values, vectors
+
+
+def _orthogonal(v: Tensor, basis: list[Tensor]) -> Tensor:
+    """What is left of ``v`` (N, d) beside the orthonormal ``basis``; twice, since once leaves rounding errors."""
+    for _ in range(2):
+        for q in basis:
+            v = v - (v * q).sum(dim=1, keepdim=True) * q
+    return v
+
+
+def _length(v: Tensor) -> Tensor:
+    """``|v|`` (N,). A vanishing v has no direction to differentiate its length along; the floor keeps the gradient zero instead of NaN."""
+    return v.flatten(1).square().sum(dim=1).clamp_min(1e-24).sqrt()
 
 
 def _norm(v: Tensor, like: Tensor) -> Tensor:

@@ -9,14 +9,9 @@ import torch
 from torch import Tensor
 
 from cdp.contraction.config import ContractionConfig
-from cdp.contraction.estimators import (
-    Map,
-    frobenius_squared,
-    lambda_max_symmetric,
-    sigma_max_affine,
-    symmetric_frobenius_squared,
-)
-from cdp.diffusion.conversions import coefficients
+from cdp.contraction.estimators import Map
+from cdp.contraction.measures import Measures
+from cdp.diffusion.conversions import coefficients, x0_to_eps
 from cdp.diffusion.sampler import sampler_steps
 from cdp.diffusion.schedule import Schedule
 
@@ -32,6 +27,11 @@ class Penalised:
     measure: Tensor
     limit: Tensor
 
+    @property
+    def violation(self) -> float:
+        """Share of the samples whose measure exceeds their limit."""
+        return float((self.measure > self.limit).float().mean())
+
 
 def saturating(measure: Tensor, kappa: float) -> Tensor:
     """``e / (e + kappa)``: pulls hard where the map nearly contracts and lets go where it has to expand, between modes."""
@@ -41,6 +41,29 @@ def saturating(measure: Tensor, kappa: float) -> Tensor:
 def squared_hinge(measure: Tensor, limit: Tensor) -> Tensor:
     """``relu(measure - limit)^2``."""
     return torch.relu(measure - limit).square()
+
+
+def literal_hinge(measure: Tensor, limit: Tensor, beta: float) -> Tensor:
+    """``max(-beta, measure - limit - beta)``, with ``limit = -f / h - beta`` the loss as printed in arXiv 2601.01003."""
+    return (measure - limit - beta).clamp_min(-beta)
+
+
+def paper_limit(schedule: Schedule, t: Tensor) -> Tensor:
+    """``-f / h`` at times (N,): ``f = d ln(alpha) / dt`` and ``h = g^2 / (2 sigma) = sigma (d ln(sigma) / dt - d ln(alpha) / dt)``."""
+    f = schedule.dlog_alpha_dt(t)
+    limit: Tensor = -f / (schedule.sigma(t) * (schedule.dlog_sigma_dt(t) - f))
+    return limit
+
+
+def eps_map(fn: Map, t: Tensor, schedule: Schedule) -> Map:
+    """The noise that a map to x0 at times (N,) implies; of a network that predicts the noise it is the network itself."""
+
+    def eps(x: Tensor) -> Tensor:
+        alpha, sigma = coefficients(schedule, t.repeat(len(x) // len(t)), x)
+        noise: Tensor = x0_to_eps(x, fn(x), alpha, sigma)
+        return noise
+
+    return eps
 
 
 def bind(denoise: ConditionalDenoise, t: Tensor, cond: Tensor) -> Map:
@@ -62,6 +85,7 @@ class ContractionPenalty:
     def __init__(self, config: ContractionConfig, schedule: Schedule, steps: int, solver: str) -> None:
         self.config = config
         self.schedule = schedule
+        self.measures = Measures(config)
         self._steps = sampler_steps(steps, "ddim", schedule)
         if config.label == "cdp-step" and solver != "ddim":
             raise ValueError(f"cdp-step is the step map of ddim; it says nothing about {solver}")
@@ -79,18 +103,22 @@ class ContractionPenalty:
     def at(self, fn: Map, x: Tensor, t: Tensor, r: Tensor, c: Tensor, generator: torch.Generator) -> Penalised:
         """The penalty of the map ``fn`` at noisy chunks ``x`` (N, T, D) of times ``t`` (N,); ``r`` and ``c`` (N,) are read by ``cdp-step`` only."""
         config = self.config
-        delta = config.delta if config.derivative == "central" else None
+        measures = self.measures
         if config.label == "cdp-saturating":
-            e = frobenius_squared(fn, x, generator, config.probes, delta)
+            e = measures.frobenius_squared(fn, x, generator)
             return Penalised(saturating(e, config.kappa).mean(), e.detach(), torch.full_like(t, config.kappa))
         if config.label == "cdp-hinge":
-            e, limit = lambda_max_symmetric(fn, x, generator, config.iterations, delta), self.schedule.alpha(t) - config.beta
+            e, limit = measures.lambda_max_symmetric(fn, x, generator), self.schedule.alpha(t) - config.beta
             return Penalised(squared_hinge(e, limit).mean(), e.detach(), limit)
         if config.label == "cdp-step":
-            e, limit = sigma_max_affine(fn, x, r, c, generator, config.iterations, delta), torch.full_like(t, 1.0 - config.beta)
+            e, limit = measures.sigma_max_affine(fn, x, r, c, generator), torch.full_like(t, 1.0 - config.beta)
             return Penalised(squared_hinge(e, limit).mean(), e.detach(), limit)
+        if config.label == "cdp-paper":
+            e = measures.lambda_max_symmetric(eps_map(fn, t, self.schedule), x, generator)
+            limit = paper_limit(self.schedule, t) - config.beta
+            return Penalised(literal_hinge(e, limit, config.beta).mean(), e.detach(), limit)
         if config.label == "cdp-frobenius":
-            e = symmetric_frobenius_squared(fn, x, generator, config.probes, delta, config.beta) / x[0].numel() ** 2
+            e = measures.symmetric_frobenius_squared(fn, x, generator, config.beta) / x[0].numel() ** 2
             return Penalised(e.mean(), e.detach(), torch.zeros_like(t))
         raise ValueError(f"{config.label} has no penalty")
 

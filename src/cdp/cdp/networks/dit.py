@@ -26,7 +26,7 @@ class DiTBlock(nn.Module):
 
 
 class DiT1d(nn.Module):
-    """x0 denoiser: noisy chunk (B, T, D), times (B,), condition (B, C) -> clean chunk (B, T, D)."""
+    """Noisy chunk (B, T, D), times (B,), condition (B, C) -> clean chunk (B, T, D), or what else it is trained to predict of it."""
 
     def __init__(self, horizon: int, action_width: int, condition_width: int, width: int, depth: int, heads: int) -> None:
         super().__init__()
@@ -40,7 +40,7 @@ class DiT1d(nn.Module):
         self.rows_out = zero_init(nn.Linear(width, action_width))
 
     def forward(self, x: Tensor, t: Tensor, cond: Tensor) -> Tensor:
-        """Predict the clean chunk."""
+        """Predict the chunk."""
         condition = nn.functional.silu(self.time(t) + self.condition(cond))
         tokens = self.rows_in(x) + self.position
         for block in self.blocks:

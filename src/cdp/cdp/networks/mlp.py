@@ -23,7 +23,7 @@ class MLPBlock(nn.Module):
 
 
 class MLPDenoiser(nn.Module):
-    """x0 denoiser: noisy chunk (B, T, D), times (B,), condition (B, C) -> clean chunk (B, T, D)."""
+    """Noisy chunk (B, T, D), times (B,), condition (B, C) -> clean chunk (B, T, D), or what else it is trained to predict of it."""
 
     def __init__(self, horizon: int, action_width: int, condition_width: int, width: int, depth: int) -> None:
         super().__init__()
@@ -36,7 +36,7 @@ class MLPDenoiser(nn.Module):
         self.rows_out = zero_init(nn.Linear(width, flat))
 
     def forward(self, x: Tensor, t: Tensor, cond: Tensor) -> Tensor:
-        """Predict the clean chunk."""
+        """Predict the chunk."""
         condition = nn.functional.silu(self.time(t) + self.condition(cond))
         features = self.rows_in(x.flatten(1)) + condition
         for block in self.blocks:

@@ -38,7 +38,7 @@ class ResidualBlock(nn.Module):
 
 
 class UNet1d(nn.Module):
-    """x0 denoiser: noisy chunk (B, T, D), times (B,), condition (B, C) -> clean chunk (B, T, D).
+    """Noisy chunk (B, T, D), times (B,), condition (B, C) -> clean chunk (B, T, D), or what else it is trained to predict of it.
 
     Level i has ``width * 2^i`` channels and a horizon of T / 2^i. Raises ValueError where T is not divisible by ``2^(depth - 1)``.
     """
@@ -61,7 +61,7 @@ class UNet1d(nn.Module):
         self.rows_out = zero_init(nn.Conv1d(width, action_width, 1))
 
     def forward(self, x: Tensor, t: Tensor, cond: Tensor) -> Tensor:
-        """Predict the clean chunk."""
+        """Predict the chunk."""
         condition = nn.functional.silu(self.time(t) + self.condition(cond))
         features = self.rows_in(x.transpose(1, 2))
         skips = []
