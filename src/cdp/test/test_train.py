@@ -17,10 +17,14 @@ import torch
 from cdp import cli
 from cdp.config import ConfigError, from_mapping, load
 from cdp.data.normalise import MinMax, Stats
+from cdp.diffusion.conversions import coefficients, x0_to_eps, x0_to_v
+from cdp.diffusion.schedule import Schedule
+from cdp.networks.prediction import ConvertedDenoiser
 from cdp.train.batches import batch_indices, image_tensor, random_crop, step_generator
 from cdp.train.checkpoint import CheckpointError, latest_checkpoint
 from cdp.train.commands import parse_overrides
 from cdp.train.config import OptimiserConfig, TrainConfig
+from cdp.train.objective import diffusion_loss
 from cdp.train.optimiser import learning_rate, update_average
 from cdp.train.trainer import Trainer, TrainingError
 
@@ -78,9 +82,14 @@ def trainer(made):
     return Trainer(made, Windows(40), Windows(10), CPU)
 
 
-def curve(made):
+def logged(made):
     lines = [json.loads(line) for line in (made.run_folder / "metrics.jsonl").read_text().splitlines()]
-    return [(line["step"], line["train/loss"], line["train/gradient_norm"]) for line in lines if "train/loss" in line]
+    return [line for line in lines if "train/loss" in line]
+
+
+def curve(made):
+    names = ("step", "train/loss", "train/gradient_norm", "train/gamma", "train/over_limit", "train/penalty")
+    return [tuple(line[name] for name in names) for line in logged(made)]
 
 
 class KilledError(Exception):
@@ -95,8 +104,12 @@ def kill_at(step):
     return progress
 
 
-def test_a_killed_training_resumes_on_the_same_curve_to_the_same_weights(tmp_path):
-    whole, cut = config(tmp_path / "a"), config(tmp_path / "b")
+AUTO = {"gamma": "auto", "gamma_rate": 0.1, "target_violation": 0.4, "kappa": 1e-3, "every": 3}
+
+
+@pytest.mark.parametrize("changes", [{}, {"contraction": AUTO}], ids=["fixed", "auto"])
+def test_a_killed_training_resumes_on_the_same_curve_to_the_same_weights(tmp_path, changes):
+    whole, cut = config(tmp_path / "a", **changes), config(tmp_path / "b", **changes)
     expected = trainer(whole).run()
     with pytest.raises(KilledError):
         trainer(cut).run(progress=kill_at(7))
@@ -106,7 +119,62 @@ def test_a_killed_training_resumes_on_the_same_curve_to_the_same_weights(tmp_pat
     assert [step for step, *_ in curve(cut)] == list(range(1, 13)), "no point twice, none lost"
     for name, tensor in expected.policy.state_dict().items():
         assert torch.equal(tensor, result.policy.state_dict()[name]), name
-    assert result.validation == expected.validation and result.loss == expected.loss
+    assert result.validation == expected.validation and result.loss == expected.loss and result.gamma == expected.gamma
+
+
+def test_gamma_auto_follows_the_measured_violation_and_is_logged_at_every_step(tmp_path):
+    made = config(tmp_path, contraction=AUTO)
+    result = trainer(made).run()
+    gamma = made.contraction.gamma_start
+    for line in logged(made):
+        if (line["step"] - 1) % made.contraction.every == 0:
+            assert line["train/gamma"] == gamma
+            gamma = min(max(gamma + 0.1 * (line["train/over_limit"] - 0.4), 0.0), made.contraction.gamma_max)
+    assert result.gamma == gamma != made.contraction.gamma_start
+    assert len(logged(made)) == made.steps, "and on the steps between as it was last"
+
+
+@pytest.mark.parametrize("weighting", ["uniform", "min_snr"])
+@pytest.mark.parametrize("prediction", ["x0", "eps", "v"])
+def test_the_loss_is_the_error_of_what_the_network_predicts(prediction, weighting):
+    """Uniform: its plain mean square. Clipped SNR: that of x0, whatever is predicted, with a weight on the network's own error that is bounded."""
+    schedule = Schedule()
+    chunk, cond = torch.randn(512, 2, 3, generator=step_generator(0, 1), dtype=torch.float64), torch.zeros(512, 1)
+    seen = []
+
+    def network(x, t, cond):
+        seen.append((x, t))
+        return 0.3 * x
+
+    class Network(torch.nn.Module):
+        def forward(self, x, t, cond):
+            return network(x, t, cond)
+
+    denoise = network if prediction == "x0" else ConvertedDenoiser(Network(), prediction, schedule)
+    loss = diffusion_loss(denoise, chunk, cond, schedule, weighting, step_generator(0, 2), prediction)
+    x, t = seen[0]
+    alpha, sigma = coefficients(schedule, t, x)
+    target = {"x0": chunk, "eps": x0_to_eps(x, chunk, alpha, sigma), "v": x0_to_v(x, chunk, alpha, sigma)}[prediction]
+    snr = (alpha / sigma).square()
+    own = {
+        "x0": snr.clamp(0.1, 5.0),
+        "eps": snr.clamp(max=5.0) / snr,
+        "v": snr.clamp(0.1, 5.0) * sigma.square(),
+    }[prediction]
+    expected = (0.3 * x - target).square()
+    if weighting == "min_snr":
+        assert own.max() <= 5.0
+        expected = expected * own
+    assert float(loss) == pytest.approx(float(expected.mean()), rel=1e-5)
+
+
+@pytest.mark.parametrize("prediction", ["eps", "v"])
+def test_networks_that_predict_something_else_learn_too(tmp_path, prediction):
+    denoiser = {"kind": "dit", "width": 16, "depth": 1, "heads": 2, "prediction": prediction}
+    made = config(tmp_path, steps=80, checkpoint_every=80, validate_every=80, network={**TINY["network"], "denoiser": denoiser})
+    trainer(made).run()
+    losses = [line["train/loss"] for line in logged(made)]
+    assert np.mean(losses[-20:]) < 0.6 * np.mean(losses[:5])
 
 
 def test_a_finished_training_resumes_to_its_result(tmp_path):

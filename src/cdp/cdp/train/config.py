@@ -53,7 +53,7 @@ class TrainConfig:
     steps: int = setting(10_000, low=1, high=100_000_000, help="training steps")
     batch_size: int = setting(32, low=1, high=65_536, help="observations a step")
     noise_samples: int = setting(1, low=1, high=64, help="noise draws for each encoded observation: cheap where the encoder is the cost")
-    weighting: str = setting("uniform", choices=("uniform", "min_snr"), help="weight of the x0 error over time: 1, or the SNR clipped to [0.1, 5]")
+    weighting: str = setting("uniform", choices=("uniform", "min_snr"), help="weight of the error over time: 1, or the clipped SNR in x0")
     lowdim_noise: float = setting(0.0, low=0.0, high=0.5, help="standard deviation of the noise on normalised states in training")
     log_every: int = setting(20, low=1, high=1_000_000, help="training steps from one logged point to the next")
     validate_every: int = setting(1000, low=1, high=100_000_000, help="training steps from one validation to the next")
@@ -71,7 +71,7 @@ class TrainConfig:
     def __post_init__(self) -> None:
         if self.output.name in ("", ".."):
             raise ConfigError(f"output: {str(self.output)!r} has no last part that could name the bundle")
-        if self.network.encoder.crop_size > self.observation.image_size:
+        if self.network.encoder.kind == "vision" and self.network.encoder.crop_size > self.observation.image_size:
             raise ConfigError(
                 f"network.encoder.crop_size: {self.network.encoder.crop_size} exceeds the image of {self.observation.image_size} pixels"
             )

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from cdp.config import to_mapping
+from cdp.contraction.dual import PenaltyWeight
 from cdp.contraction.penalties import ContractionPenalty, Penalised
 from cdp.networks.policy import VisionPolicy, build_policy
 from cdp.train.batches import Windows, batch_indices, image_tensor, random_crop, step_generator
@@ -45,6 +46,8 @@ class TrainResult:
     penalty_overhead: float
     """Share by which the penalty made training slower than the same training with gamma = 0."""
     wall_s: float
+    gamma: float
+    """Weight of the penalty at the end: where ``gamma: auto`` has driven it, or the configured one."""
 
 
 @dataclass
@@ -74,14 +77,18 @@ class Trainer:
                 action_width=train.action_width,
                 window=config.observation.window,
                 horizon=config.horizon,
+                schedule=config.diffusion,
             )
         self.policy = policy.to(device).train()
         self.average = copy.deepcopy(self.policy).eval().requires_grad_(False)
         self.optimiser = make_optimiser(self.policy, config.optimiser)
         self.penalty = ContractionPenalty(config.contraction, config.diffusion, config.sampler.steps, config.sampler.solver)
         self._checkpoints = config.run_folder / "checkpoints"
+        self.weight = PenaltyWeight(config.contraction)
         self._clock = _Clock()
         self._smooth_loss = 0.0
+        # Of the newest penalised step: logged at every step, since the steps that are logged need not be penalised ones.
+        self._penalty_figures: dict[str, float] = {}
 
     def run(self, resume: bool = False, overwrite: bool = False, progress: Progress | None = None) -> TrainResult:
         """Train to ``config.steps``.
@@ -98,7 +105,7 @@ class Trainer:
         with TrainingLog(config.run_folder, done) as log:
             for step in range(done, config.steps):
                 started = time.perf_counter()
-                figures = self._step(step)
+                figures = self.step(step)
                 self._clock.total_s += time.perf_counter() - started
                 done = step + 1
                 last = done == config.steps
@@ -114,9 +121,10 @@ class Trainer:
                     progress(done, figures)
         if validation is None:
             raise TrainingError("training ended without a validation")
-        return TrainResult(self.average, done, self._smooth_loss, validation, self._clock.overhead, self._clock.total_s)
+        return TrainResult(self.average, done, self._smooth_loss, validation, self._clock.overhead, self._clock.total_s, self.weight.value)
 
-    def _step(self, step: int) -> dict[str, float]:
+    def step(self, step: int) -> dict[str, float]:
+        """One update of the weights, number ``step`` (from 0), and its figures. Raises :class:`TrainingError` where the loss is not finite."""
         config = self.config
         generator = step_generator(config.seed, step)
         image, lowdim, chunk = self._batch(step, generator)
@@ -133,6 +141,7 @@ class Trainer:
             config.diffusion,
             config.weighting,
             generator,
+            config.network.denoiser.prediction,
         )
         value = float(loss.detach())
         if not np.isfinite(value):
@@ -142,7 +151,8 @@ class Trainer:
         loss.backward()  # type: ignore[no-untyped-call]
         figures = {"loss": value}
         if config.contraction.active and step % config.contraction.every == 0:
-            figures |= self._penalise(chunk, cond.detach(), generator)
+            self._penalty_figures = self._penalise(chunk, cond.detach(), generator)
+        figures |= self._penalty_figures
         figures["gradient_norm"] = float(torch.nn.utils.clip_grad_norm_(self.policy.parameters(), config.optimiser.clip_norm))
         self.optimiser.step()
         update_average(self.average, self.policy, config.optimiser.ema_decay, step)
@@ -153,11 +163,15 @@ class Trainer:
         """Add the penalty's gradient, by a backward pass of its own so that its cost can be told."""
         started = time.perf_counter()
         penalised: Penalised = self.penalty(self.policy.denoise, chunk, cond, generator)
-        (self.config.contraction.gamma * penalised.loss).backward()  # type: ignore[no-untyped-call]
+        gamma = self.weight.value
+        (gamma * penalised.loss).backward()  # type: ignore[no-untyped-call]
+        violation = penalised.violation
+        self.weight.update(violation)
         figures = {
+            "gamma": gamma,
             "penalty": float(penalised.loss.detach()),
             "measure_median": float(penalised.measure.median()),
-            "over_limit": float((penalised.measure > penalised.limit).float().mean()),
+            "over_limit": violation,
         }
         self._clock.penalty_s += time.perf_counter() - started
         return figures
@@ -165,7 +179,9 @@ class Trainer:
     def _batch(self, step: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
         config = self.config
         batch = self.train.batch(batch_indices(len(self.train), config.batch_size, config.seed, step))
-        cropped = random_crop(batch["image"], config.network.encoder.crop_size, np.random.default_rng((config.seed, step)))
+        encoder = config.network.encoder
+        size = encoder.crop_size if encoder.kind == "vision" else config.observation.image_size
+        cropped = random_crop(batch["image"], size, np.random.default_rng((config.seed, step)))
         lowdim = torch.from_numpy(batch["lowdim"])
         if config.lowdim_noise > 0.0:
             lowdim = lowdim + config.lowdim_noise * torch.randn(lowdim.shape, generator=generator)
@@ -180,7 +196,13 @@ class Trainer:
         return values
 
     def _save(self, done: int) -> None:
-        state = {"identity": self._identity(), "smooth_loss": self._smooth_loss, "clock": vars(self._clock)}
+        state = {
+            "identity": self._identity(),
+            "smooth_loss": self._smooth_loss,
+            "clock": vars(self._clock),
+            "gamma": self.weight.value,
+            "penalty": self._penalty_figures,
+        }
         save_checkpoint(self._checkpoints, done, self.policy, self.average, self.optimiser, state)
 
     def _restore(self, resume: bool) -> int:
@@ -202,6 +224,8 @@ class Trainer:
                 )
         self._clock = replace(self._clock, **state["clock"])
         self._smooth_loss = float(state["smooth_loss"])
+        self.weight.value = float(state["gamma"])
+        self._penalty_figures = dict(state["penalty"])
         return int(state["step"])
 
     def _identity(self) -> dict[str, Any]:
