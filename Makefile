@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help build test lint format slide loop demos train eval clean distclean
+.PHONY: help build test lint format slide loop demos train eval report toy core-check bench-training clean distclean
 
 PYTHON ?= python3
 export PYTHON
@@ -17,7 +17,7 @@ SOURCES := src tests launch $(wildcard benchmarks)
 ARGS ?=
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
 
 build: ## Install what is missing, build the workspace
 	@$(SETUP)
@@ -46,6 +46,18 @@ train: build ## Train the slide policy from data/
 
 eval: build ## Measure the slide policy over 50 episodes
 	@$(IN_ENV) cdp eval models/slide --episodes 50 --seed 100000 $(ARGS)
+
+report: build ## Measure the contraction of the slide policy's sampler; needs data/
+	@$(IN_ENV) cdp report models/slide $(ARGS)
+
+toy: build ## Train and draw the 2-D study of contraction
+	@$(IN_ENV) cdp study toy $(ARGS)
+
+core-check: build ## Hold samplers and estimators to closed forms
+	@$(IN_ENV) cdp core-check $(ARGS)
+
+bench-training: build ## Time the penalties against training without one
+	@$(IN_ENV) python benchmarks/training_overhead.py $(ARGS)
 
 clean: ## Remove what was built (keeps .venv, data/ and runs/)
 	rm -rf build install log .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -34,6 +34,7 @@ def load_policy(bundle: Bundle) -> VisionPolicy:
             action_width=description.action_width,
             window=description.observation.window,
             horizon=description.horizon,
+            schedule=description.schedule,
         )
         policy.load_state_dict(load_file(str(bundle.path / WEIGHTS)))
     except (RuntimeError, ValueError) as error:

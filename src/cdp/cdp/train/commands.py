@@ -144,6 +144,7 @@ def make_report(result: TrainResult, config: TrainConfig, train: DemoDataset, va
             "label": config.contraction.label if config.contraction.active else "diffusion",
             "steps": result.steps,
             "loss": result.loss,
+            "gamma": result.gamma,
             "penalty_overhead": result.penalty_overhead,
             "wall_s": result.wall_s,
             "device": str(device),
@@ -163,7 +164,7 @@ def make_report(result: TrainResult, config: TrainConfig, train: DemoDataset, va
 def make_card(args: argparse.Namespace, config: TrainConfig, train: DemoDataset) -> Card:
     """What the bundle's card says beyond its manifest and report."""
     contraction = config.contraction
-    penalty = f"penalty {contraction.label}, gamma {contraction.gamma:g}" if contraction.active else "no penalty (the diffusion baseline)"
+    penalty = f"penalty {contraction.label}, gamma {contraction.gamma}" if contraction.active else "no penalty (the diffusion baseline)"
     words = ["cdp", "train", str(args.config), *args.overrides]
     return Card(
         summary=f"Diffusion policy for the task {config.task}, trained on {train.num_demos} demonstrations for {config.steps} steps; {penalty}.",

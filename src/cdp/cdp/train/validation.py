@@ -38,7 +38,9 @@ def validate(policy: VisionPolicy, windows: Windows, config: TrainConfig, device
         batch = windows.batch(rows[start : start + _BATCH])
         chunk = torch.from_numpy(batch["action"]).to(device)
         cond = policy.encode(image_tensor(batch["image"], device), torch.from_numpy(batch["lowdim"]).to(device))
-        losses.append(float(diffusion_loss(policy.denoise, chunk, cond, config.diffusion, config.weighting, generator)) * len(chunk))
+        prediction = config.network.denoiser.prediction
+        loss = diffusion_loss(policy.denoise, chunk, cond, config.diffusion, config.weighting, generator, prediction)
+        losses.append(float(loss) * len(chunk))
         noise = torch.randn(chunk.shape, generator=generator).to(device)
         predicted = sample_actions(policy, cond, noise, config)
         errors.append((predicted - chunk).square().flatten(1).mean(dim=1))
