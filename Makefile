@@ -13,6 +13,9 @@ export RCUTILS_COLORIZED_OUTPUT := 0
 SETUP := tools/setup.sh
 IN_ENV := . tools/env.sh &&
 SOURCES := src tests launch $(wildcard benchmarks)
+# Libraries are tested two files at a time; nodes one after another, since they are timed against a clock.
+LIBRARIES := src/cdp src/cdp_franka
+NODES := $(filter-out $(LIBRARIES) src/cdp_msgs,$(patsubst %/,%,$(wildcard src/*/))) tests
 # Extra arguments: make test ARGS="-k guard", make slide ARGS="--episodes 50".
 ARGS ?=
 
@@ -24,7 +27,10 @@ build: ## Install what is missing, build the workspace
 
 test: build ## Check style and types, then run every test
 	@status=0; $(MAKE) --no-print-directory lint || { echo "lint failed: see above; the tests run all the same"; status=1; }; \
-	$(IN_ENV) python -m pytest $(ARGS) || status=1; exit $$status
+	ran=0; for part in "-n 2 --dist loadfile $(LIBRARIES)" "$(NODES)"; do \
+	  $(IN_ENV) python -m pytest $$part $(ARGS); code=$$?; \
+	  [ $$code -eq 5 ] || ran=1; [ $$code -eq 0 ] || [ $$code -eq 5 ] || status=1; \
+	done; [ $$ran -eq 1 ] || status=5; exit $$status
 
 lint: build ## Check style and types
 	@$(IN_ENV) ruff check . && ruff format --check . && mypy src/*/cdp*/ src/cdp_ros2/lib/cdp_ros2

@@ -1,5 +1,6 @@
 """What the tests of several packages share: a real bundle, small enough to be written in seconds."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -7,6 +8,10 @@ import numpy as np
 import pytest
 
 HORIZON = 16
+
+# Workers that run side by side share the cores; torch reads this when it is first imported.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @dataclass(frozen=True)
