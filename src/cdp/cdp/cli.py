@@ -25,6 +25,7 @@ GROUP = "cdp.commands"
 BUILT_IN = {
     "data": ("cdp.data.commands", "collect, describe and check demonstrations"),
     "train": ("cdp.train.commands", "train a policy and write its bundle"),
+    "core-check": ("cdp.checks.core", "check the diffusion core against closed forms"),
 }
 
 Register = Callable[[Any], None]
