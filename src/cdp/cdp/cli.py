@@ -26,6 +26,7 @@ BUILT_IN = {
     "data": ("cdp.data.commands", "collect, describe and check demonstrations"),
     "train": ("cdp.train.commands", "train a policy and write its bundle"),
     "report": ("cdp.report.commands", "measure how contractive the samplers of bundles are"),
+    "core-check": ("cdp.checks.core", "check the diffusion core against closed forms"),
 }
 
 Register = Callable[[Any], None]

@@ -1,83 +1,123 @@
-"""Deterministic few-step samplers for an x0 denoiser, on numpy arrays and torch tensors alike.
+"""Samplers for an x0 denoiser, on numpy arrays and torch tensors alike: any path, any number of steps from 1, from noise or from a given sample.
 
-DDIM (arXiv 2010.02502) is the first-order exponential integrator of the probability-flow ODE, DPM-Solver++ 2M (arXiv 2211.01095) the second-order
-multistep one. One DDIM step from t to s < t is ``a_s = r a_t + c x0(a_t, t)`` with ``r = sigma_s / sigma_t`` and ``c = alpha_s - alpha_t r``;
-its Jacobian is ``r I + c J_x0``.
+:mod:`cdp.diffusion.steps` describes the solvers. Beside them there is ``heun``, the second-order explicit one (two evaluations a step; the step to
+t = 0, where the ODE's right-hand side is not defined, is Euler's, as in arXiv 2206.00364), and :func:`cdp.diffusion.reference.solve_reference`.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
-
+from cdp.diffusion.arrays import normal_like, times_like
+from cdp.diffusion.path import NoisePath
 from cdp.diffusion.schedule import Schedule
+from cdp.diffusion.steps import AFFINE, STOCHASTIC, Step, affine_steps, euler_step
 
+__all__ = [
+    "ALL_SOLVERS",
+    "DETERMINISTIC",
+    "SOLVERS",
+    "STOCHASTIC",
+    "Denoise",
+    "Step",
+    "integrate",
+    "sample",
+    "sample_path",
+    "sampler_steps",
+    "times_like",
+]
+
+#: Solvers of a deployed policy: exact for a constant x0, so that few steps, even one, give an action.
 SOLVERS = ("ddim", "dpmpp_2m")
+ALL_SOLVERS = (*AFFINE, "heun")
+DETERMINISTIC = tuple(solver for solver in ALL_SOLVERS if solver not in STOCHASTIC)
 
 #: ``denoise(x (B, T, D), t (B,)) -> x0 (B, T, D)``; the condition is bound by the caller.
 Denoise = Callable[[Any, Any], Any]
 
 
-@dataclass(frozen=True)
-class Step:
-    """One sampler step ``a_s = r a_t + c (x0 + extrapolation (x0 - x0_previous))``."""
+def sampler_steps(steps: int, solver: str, schedule: NoisePath, start: float | None = None, eta: float = 1.0) -> list[Step]:
+    """Coefficients of the ``steps`` steps from noise, or from the time ``start``, to data.
 
-    t: float
-    s: float
-    r: float
-    c: float
-    extrapolation: float
-
-
-def sampler_steps(steps: int, solver: str, schedule: Schedule) -> list[Step]:
-    """Coefficients of the ``steps`` steps from noise to data.
-
-    The last step ends at sigma = 0 (r = 0, c = 1) and is first order: the second-order formula extrapolates in the log signal-to-noise ratio,
-    which is infinite there.
-    Raises ValueError for ``steps < 1`` or an unknown solver.
+    Raises ValueError for ``steps < 1``, a start off the path, or a solver that is not one of :data:`cdp.diffusion.steps.AFFINE`.
     """
-    if solver not in SOLVERS:
-        raise ValueError(f"solver {solver!r} is not one of {', '.join(SOLVERS)}")
-    times = schedule.time_grid(steps).tolist()
-    made = []
-    previous_h = None
-    for t, s in itertools.pairwise(times):
-        r = schedule.sigma(s) / schedule.sigma(t)
-        c = schedule.alpha(s) - schedule.alpha(t) * r
-        extrapolation = 0.0
-        if s > 0.0:
-            h = schedule.log_snr(s) - schedule.log_snr(t)
-            if solver == "dpmpp_2m" and previous_h is not None:
-                extrapolation = 0.5 * h / previous_h
-            previous_h = h
-        made.append(Step(t, s, r, c, extrapolation))
-    return made
+    return affine_steps(schedule.time_grid(steps, start).tolist(), solver, schedule, eta)
 
 
-def sample(denoise: Denoise, noise: Any, steps: int, solver: str = "ddim", schedule: Schedule | None = None) -> Any:
+def sample(
+    denoise: Denoise,
+    noise: Any,
+    steps: int,
+    solver: str = "ddim",
+    schedule: NoisePath | None = None,
+    *,
+    start: float | None = None,
+    generator: Any = None,
+    eta: float = 1.0,
+) -> Any:
     """Actions (B, T, D) from standard normal ``noise`` (B, T, D), of the same kind (numpy or torch), dtype and device.
 
-    Any trailing shape is accepted. Raises ValueError for ``steps < 1`` or an unknown solver.
+    Any trailing shape is accepted. With ``start``, ``noise`` is not noise but the state at that time, taken as it is: a warm start, from
+    :meth:`NoisePath.noised` for example.
+    ``generator`` (see :func:`cdp.diffusion.arrays.normal_like`) draws the noise of the stochastic solvers, which ``eta`` scales.
+    Raises ValueError for ``steps < 1``, an unknown solver, a start off the path, or a stochastic solver without a generator.
     """
-    return sample_path(denoise, noise, steps, solver, schedule)[-1]
+    return sample_path(denoise, noise, steps, solver, schedule, start=start, generator=generator, eta=eta)[-1]
 
 
-def sample_path(denoise: Denoise, noise: Any, steps: int, solver: str = "ddim", schedule: Schedule | None = None) -> list[Any]:
-    """The ``steps + 1`` states that :func:`sample` passes through, ``noise`` first and the action last."""
-    path = [noise]
+def sample_path(
+    denoise: Denoise,
+    noise: Any,
+    steps: int,
+    solver: str = "ddim",
+    schedule: NoisePath | None = None,
+    *,
+    start: float | None = None,
+    generator: Any = None,
+    eta: float = 1.0,
+) -> list[Any]:
+    """The ``steps + 1`` states that :func:`sample` passes through, the one at the first time first and the action last."""
+    path = schedule if schedule is not None else Schedule()
+    times = path.time_grid(steps, start).tolist()
+    first = noise if start is not None or path.noise_scale == 1.0 else path.noise_scale * noise
+    return integrate(denoise, first, times, solver, path, generator=generator, eta=eta)
+
+
+def integrate(
+    denoise: Denoise, x: Any, times: Sequence[float], solver: str, path: NoisePath, *, generator: Any = None, eta: float = 1.0
+) -> list[Any]:
+    """The states at each of the descending ``times``, from the state ``x`` at the first; the last time may be 0. Raises as :func:`sample` does."""
+    if solver == "heun":
+        return _heun(denoise, x, [float(t) for t in times], path)
+    if solver not in AFFINE:
+        raise ValueError(f"solver {solver!r} is not one of {', '.join(ALL_SOLVERS)}")
+    states = [x]
     previous_x0 = None
-    for step in sampler_steps(steps, solver, schedule if schedule is not None else Schedule()):
-        x0 = denoise(path[-1], times_like(path[-1], step.t))
+    for step in affine_steps(times, solver, path, eta):
+        x0 = denoise(states[-1], times_like(states[-1], step.t))
         target = x0 if step.extrapolation == 0.0 else x0 + step.extrapolation * (x0 - previous_x0)
-        path.append(step.r * path[-1] + step.c * target)
+        state = step.r * states[-1] + step.c * target
+        if step.noise > 0.0:
+            if generator is None:
+                raise ValueError(f"{solver} draws noise: give it a generator")
+            state = state + step.noise * normal_like(state, generator)
+        states.append(state)
         previous_x0 = x0
-    return path
+    return states
 
 
-def times_like(x: Any, t: float) -> Any:
-    """The time ``t`` for each of the batch ``x`` (B, ...): (B,), of x's kind, dtype and device."""
-    return x.new_full((x.shape[0],), t) if hasattr(x, "new_full") else np.full(x.shape[0], t, dtype=x.dtype)
+def _heun(denoise: Denoise, x: Any, times: Sequence[float], path: NoisePath) -> list[Any]:
+    states = [x]
+    for t, s in itertools.pairwise(times):
+        x = states[-1]
+        first = euler_step(path, t, s)
+        ahead = first.r * x + first.c * denoise(x, times_like(x, t))
+        if s > 0.0:
+            # x + (s - t) u(ahead, s): the Euler step there, minus where it starts.
+            second = euler_step(path, s, s + (s - t))
+            slope = (second.r - 1.0) * ahead + second.c * denoise(ahead, times_like(x, s))
+            ahead = 0.5 * (ahead + x + slope)
+        states.append(ahead)
+    return states

@@ -1,0 +1,1 @@
+"""Checks of the core against closed forms: figures with their tolerances, behind ``cdp core-check``."""
