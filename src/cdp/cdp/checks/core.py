@@ -14,17 +14,17 @@ import numpy as np
 from tqdm import tqdm
 
 from cdp import __version__
-from cdp.checks import diffusion
+from cdp.checks import contraction, diffusion
 from cdp.checks.figure import Figure, Suite
 
 #: In the order of the table. A part of the core adds its own :class:`Suite` here.
-SUITES: tuple[Suite, ...] = (diffusion.SUITE,)
+SUITES: tuple[Suite, ...] = (diffusion.SUITE, contraction.SUITE)
 
 
 def register(subparsers: Any) -> None:
     """Add ``core-check`` to the command line."""
     parser: argparse.ArgumentParser = subparsers.add_parser(
-        "core-check", help="check the diffusion core against closed forms", description="Measure the core against closed forms."
+        "core-check", help="check samplers, estimators and gradients against closed forms", description="Measure the core against closed forms."
     )
     parser.add_argument("--seed", type=int, default=0, help="seed of every random draw")
     parser.add_argument("--out", type=Path, help="folder for core.json and the plots")
