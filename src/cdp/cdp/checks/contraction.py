@@ -135,7 +135,8 @@ def _linear(jacobian: Tensor) -> Map:
 
 def _with_spectrum(values: Tensor, generator: torch.Generator) -> Tensor:
     basis = torch.linalg.qr(torch.randn((len(values), len(values)), generator=generator, dtype=torch.float64)).Q
-    return basis @ torch.diag(values.double()) @ basis.T
+    matrix: Tensor = basis @ torch.diag(values.double()) @ basis.T
+    return matrix
 
 
 def _generator(seed: int) -> torch.Generator:
