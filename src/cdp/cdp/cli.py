@@ -25,6 +25,7 @@ GROUP = "cdp.commands"
 BUILT_IN = {
     "data": ("cdp.data.commands", "collect, describe and check demonstrations"),
     "train": ("cdp.train.commands", "train a policy and write its bundle"),
+    "rl": ("cdp.rl.commands", "offline reinforcement learning: collect, train, eval, study"),
 }
 
 Register = Callable[[Any], None]
