@@ -319,16 +319,16 @@ def test_twins_start_apart_and_the_same_seed_gives_the_same_networks(tmp_path):
 
 
 def test_configurations(tmp_path):
-    assert load_rl_config(ROOT / "config/rl/swimmer.yaml").sampler.steps == 15
-    made = load_rl_config(ROOT / "config/rl/swimmer.yaml", [("contraction.label", "cdp-hinge"), ("contraction.gamma", "1e-2")])
+    assert load_rl_config(ROOT / "config/rl/reacher.yaml").sampler.steps == 15
+    made = load_rl_config(ROOT / "config/rl/reacher.yaml", [("contraction.label", "cdp-hinge"), ("contraction.gamma", "1e-2")])
     assert (made.contraction.label, made.contraction.gamma, made.contraction.t_max) == ("cdp-hinge", 0.01, 0.083)
-    assert not load_rl_config(ROOT / "config/rl/swimmer.yaml").contraction.active, "the baseline is plain EDP"
+    assert not load_rl_config(ROOT / "config/rl/reacher.yaml").contraction.active, "the baseline is plain EDP"
     with pytest.raises(ConfigError, match=r"cdp-step is the step map of ddim; it says nothing about sampler\.solver dpmpp_2m"):
         config(tmp_path, contraction={"label": "cdp-step"})
     with pytest.raises(ConfigError, match=r"critic\.discount: 1\.5 is outside"):
-        load_rl_config(ROOT / "config/rl/swimmer.yaml", [("critic.discount", 1.5)])
+        load_rl_config(ROOT / "config/rl/reacher.yaml", [("critic.discount", 1.5)])
     with pytest.raises(ConfigError, match="what holds width is not a group of settings"):
-        load_rl_config(ROOT / "config/rl/swimmer.yaml", [("steps.width", 1)])
+        load_rl_config(ROOT / "config/rl/reacher.yaml", [("steps.width", 1)])
 
 
 class Bandit:
@@ -389,7 +389,7 @@ def test_eval_without_gymnasium_says_in_one_line_how_to_get_it(tmp_path, file, m
     assert cli.main(["rl", "train", str(words(tmp_path, file))]) == 0
     monkeypatch.setitem(__import__("sys").modules, "gymnasium", None)
     capsys.readouterr()
-    for command in (["eval", str(tmp_path / "runs")], ["collect", "--task", "Swimmer-v5", "-o", str(tmp_path / "x.hdf5")]):
+    for command in (["eval", str(tmp_path / "runs")], ["collect", "--task", "Reacher-v5", "-o", str(tmp_path / "x.hdf5")]):
         assert cli.main(["rl", *command]) == 1
         errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("cdp:")]
         assert len(errors) == 1 and "pip install gymnasium==" in errors[0]

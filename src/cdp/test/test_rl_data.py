@@ -4,6 +4,7 @@ import h5py
 import numpy as np
 import pytest
 
+from cdp import cli
 from cdp.rl.collect import Recipe, collect
 from cdp.rl.environment import TaskError, make_task, rollout
 from cdp.rl.search import cross_entropy_search
@@ -173,7 +174,7 @@ def test_rollouts_side_by_side_are_those_one_after_another():
 
 def test_the_search_gets_better_and_a_collected_file_says_what_is_in_it(tmp_path, monkeypatch):
     tasks = [Line() for _ in range(20)]
-    levels = cross_entropy_search(tasks, 12, 20, np.random.default_rng(0))
+    levels = cross_entropy_search(tasks, 12, 20, 1.0, np.random.default_rng(0))
     assert len(levels) == 13 and levels[12].population_return > 0.25 * levels[1].population_return, "the best return is 0"
     monkeypatch.setattr("cdp.rl.collect.make_tasks", lambda name, count: [Line() for _ in range(count)])
     recipe = Recipe("line", transitions=60, levels=3, noise=0.1, iterations=6, population=10)
@@ -188,6 +189,22 @@ def test_without_gymnasium_a_task_says_in_one_line_how_to_get_it(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "gymnasium", None)
     with pytest.raises(TaskError, match=r"^acting in a task needs Gymnasium, which is not installed: pip install gymnasium==[\d.]+$"):
         make_task("Hopper-v5")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--levels", "9", "--iterations", "3"], "--levels: 9 stages cannot be told apart in 3 iterations"),
+        (["--noise", "3"], r"--noise: 3.0 is outside [0, 2]"),
+        (["--spread", "0"], "--spread: 0.0 is not above 0"),
+    ],
+)
+def test_what_cannot_be_collected_is_refused_by_name(words, message, tmp_path, capsys):
+    assert cli.main(["rl", "collect", "--task", "none", "-o", str(tmp_path / "x.hdf5"), *words]) == 1
+    assert capsys.readouterr().err == f"cdp: {message}\n"
+    (tmp_path / "x.hdf5").touch()
+    assert cli.main(["rl", "collect", "--task", "none", "-o", str(tmp_path / "x.hdf5")]) == 1
+    assert "x.hdf5 exists and is left as it is" in capsys.readouterr().err
 
 
 def test_tasks_of_gymnasium_are_checked():

@@ -30,6 +30,8 @@ class Recipe:
     """Largest standard deviation of the noise on an episode's actions, in half ranges; each episode draws its own."""
     iterations: int = 20
     population: int = 24
+    spread: float = 1.0
+    """Standard deviation of the search's first weights: action per standardised observation, in the action's unit."""
     seed: int = 0
 
 
@@ -53,7 +55,7 @@ def collect(path: Path, recipe: Recipe, progress: Progress | None = None) -> Col
         if progress is not None:
             progress(iteration, recipe.iterations, f"searching: return {value:.4g}")
 
-    found = cross_entropy_search(tasks, recipe.iterations, recipe.population, rng, searching)
+    found = cross_entropy_search(tasks, recipe.iterations, recipe.population, recipe.spread, rng, searching)
     stages = np.linspace(recipe.iterations / recipe.levels, recipe.iterations, recipe.levels).round().astype(int)
     share = -(-recipe.transitions // recipe.levels)
     episodes: list[Episode] = []

@@ -12,11 +12,11 @@ if TYPE_CHECKING:
     from cdp.rl.config import RLConfig
 
 EXAMPLES = """examples:
-  cdp rl collect --task Swimmer-v5 -o data/rl/swimmer.hdf5
-  cdp rl train config/rl/swimmer.yaml
-  cdp rl train config/rl/swimmer.yaml --contraction.label cdp-saturating --output runs/rl/swimmer_cdp
-  cdp rl eval runs/rl/swimmer --episodes 20
-  cdp rl study config/rl/swimmer.yaml --seeds 0 1 2 -o docs/studies/rl
+  cdp rl collect --task Reacher-v5 -o data/rl/reacher.hdf5
+  cdp rl train config/rl/reacher.yaml
+  cdp rl train config/rl/reacher.yaml --contraction.label cdp-saturating --output runs/rl/reacher_cdp
+  cdp rl eval runs/rl/reacher --episodes 20
+  cdp rl study config/rl/reacher.yaml --seeds 0 1 2 -o docs/studies/rl
 """
 
 
@@ -35,7 +35,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="train a policy on a file of transitions",
         description="Any key of the configuration can be overridden: --steps 100 --contraction.gamma 0.3",
     )
-    train.add_argument("config", type=Path, help="training configuration, e.g. config/rl/swimmer.yaml")
+    train.add_argument("config", type=Path, help="training configuration, e.g. config/rl/reacher.yaml")
     train.add_argument("--resume", action="store_true", help="go on from the newest checkpoint")
     train.add_argument("--overwrite", action="store_true", help="start anew over an earlier training")
     train.set_defaults(run=run_train, takes_overrides=True)
@@ -56,13 +56,14 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def _register_collect(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser("collect", help="search a policy for a task, and record it at several stages of its skill")
-    parser.add_argument("--task", required=True, help="Gymnasium task, e.g. Swimmer-v5")
-    parser.add_argument("-o", "--out", type=Path, required=True, help="file to write, e.g. data/rl/swimmer.hdf5")
+    parser.add_argument("--task", required=True, help="Gymnasium task, e.g. Reacher-v5")
+    parser.add_argument("-o", "--out", type=Path, required=True, help="file to write, e.g. data/rl/reacher.hdf5")
     parser.add_argument("--transitions", type=_positive, default=100_000, help="transitions, in equal shares from each level (default 100000)")
     parser.add_argument("--levels", type=_positive, default=5, help="stages of the search that act (default 5)")
     parser.add_argument("--noise", type=float, default=0.3, help="largest noise on the actions, in half ranges (default 0.3)")
     parser.add_argument("--iterations", type=_positive, default=20, help="iterations of the search (default 20)")
     parser.add_argument("--population", type=_positive, default=24, help="policies tried in each iteration (default 24)")
+    parser.add_argument("--spread", type=float, default=1.0, help="standard deviation of the first weights of the search (default 1)")
     parser.add_argument("--seed", type=int, default=0, help="seed of everything (default 0)")
     parser.set_defaults(run=run_collect)
 
@@ -79,7 +80,9 @@ def run_collect(args: argparse.Namespace) -> str:
         raise ValueError(f"--levels: {args.levels} stages cannot be told apart in {args.iterations} iterations")
     if not 0.0 <= args.noise <= 2.0:
         raise ValueError(f"--noise: {args.noise} is outside [0, 2]")
-    recipe = Recipe(args.task, args.transitions, args.levels, args.noise, args.iterations, args.population, args.seed)
+    if not args.spread > 0.0:
+        raise ValueError(f"--spread: {args.spread} is not above 0")
+    recipe = Recipe(args.task, args.transitions, args.levels, args.noise, args.iterations, args.population, args.spread, args.seed)
     with tqdm(dynamic_ncols=True, file=sys.stderr) as bar:
 
         def show(done: int, total: int, line: str) -> None:

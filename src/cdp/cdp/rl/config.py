@@ -77,7 +77,7 @@ class RLConfig:
     """Transitions (HDF5, Minari or D4RL layout)."""
     output: Path
     """Folder of the trained policy, of its checkpoints and its log."""
-    task: str = setting(help="Gymnasium task in which the policy is evaluated, e.g. Swimmer-v5")
+    task: str = setting(help="Gymnasium task in which the policy is evaluated, e.g. Reacher-v5")
     seed: int = setting(0, low=0, high=2**31 - 1, help="fixes the initial weights, the order of the data and every noise")
     threads: int = setting(1, low=0, high=256, help="CPU threads of torch; 0 leaves torch's own choice")
     steps: int = setting(10_000, low=1, high=100_000_000, help="training steps")

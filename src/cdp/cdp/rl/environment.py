@@ -54,7 +54,7 @@ class Episode:
 
 
 def make_task(name: str) -> Task:
-    """The Gymnasium environment ``name``, e.g. ``Swimmer-v5``. Raises :class:`TaskError` where Gymnasium, the task or a box space is missing."""
+    """The Gymnasium environment ``name``, e.g. ``Reacher-v5``. Raises :class:`TaskError` where Gymnasium, the task or a box space is missing."""
     try:
         import gymnasium
     except ImportError:

@@ -35,17 +35,19 @@ def cross_entropy_search(
     tasks: list[Task],
     iterations: int,
     population: int,
+    initial_spread: float,
     rng: np.random.Generator,
     progress: Callable[[int, float], None] | None = None,
 ) -> list[Level]:
     """The ``iterations + 1`` policies that a search passes through, the first of them all zeros.
 
-    Each iteration draws ``population`` weights from a diagonal Gaussian, plays one episode with each, and refits the Gaussian to the best fifth;
-    an extra variance that fades out keeps it from collapsing early. Observations are standardised by what was seen in earlier iterations.
+    Each iteration draws ``population`` weights from a diagonal Gaussian, at first of standard deviation ``initial_spread``, plays one episode with
+    each, and refits the Gaussian to the best fifth; an extra variance that fades out keeps it from collapsing early. Observations are standardised
+    by what was seen in earlier iterations.
     """
     width, count = int(tasks[0].action_space.shape[0]), int(tasks[0].observation_space.shape[0])
     seen = _Moments(count)
-    centre, spread = np.zeros((width, count + 1)), np.ones((width, count + 1))
+    centre, spread = np.zeros((width, count + 1)), np.full((width, count + 1), initial_spread)
     levels = [Level(0, LinearPolicy(centre, *seen.standard), float("nan"))]
     elite = max(2, population // 5)
     for iteration in range(1, iterations + 1):
@@ -55,7 +57,7 @@ def cross_entropy_search(
         episodes = play(policies, tasks, rng)
         returns = np.array([episode.episode_return for episode in episodes])
         best = drawn[np.argsort(returns)[-elite:]]
-        extra = 0.1 * max(0.0, 1.0 - 2.0 * iteration / iterations)
+        extra = 0.1 * initial_spread**2 * max(0.0, 1.0 - 2.0 * iteration / iterations)
         centre, spread = best.mean(axis=0), np.sqrt(best.var(axis=0) + extra)
         for episode in episodes:
             seen.add(episode.observations)
