@@ -191,7 +191,7 @@ def learnt(tmp_path_factory):
     torch.set_num_threads(1)
     results = {}
     for eta in (0.0, 1.0):
-        made = config(tmp_path_factory.mktemp("bandit"), eta=eta, steps=160, checkpoint_every=160, log_every=160)
+        made = config(tmp_path_factory.mktemp("bandit"), eta=eta, steps=120, checkpoint_every=120, log_every=120)
         results[eta] = (RLTrainer(made, bandit()).run(), made)
     return results
 
