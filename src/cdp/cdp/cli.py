@@ -27,6 +27,7 @@ BUILT_IN = {
     "train": ("cdp.train.commands", "train a policy and write its bundle"),
     "report": ("cdp.report.commands", "measure how contractive the samplers of bundles are"),
     "core-check": ("cdp.checks.core", "check the diffusion core against closed forms"),
+    "rl": ("cdp.rl.commands", "offline reinforcement learning: collect, train, eval, study"),
 }
 
 Register = Callable[[Any], None]
