@@ -247,8 +247,9 @@ def curve(made):
     return [json.loads(line) for line in (made.output / METRICS).read_text().splitlines()]
 
 
-def test_a_killed_training_resumes_on_the_same_curve_to_the_same_weights(tmp_path):
-    contraction = {"label": "cdp-saturating", "every": 2}
+@pytest.mark.parametrize("gamma", [0.1, "auto"])
+def test_a_killed_training_resumes_on_the_same_curve_to_the_same_weights(tmp_path, gamma):
+    contraction = {"label": "cdp-saturating", "every": 2, "gamma": gamma}
     whole, cut = (config(tmp_path / name, contraction=contraction) for name in "ab")
     expected = RLTrainer(whole, bandit()).run()
     with pytest.raises(KilledError):

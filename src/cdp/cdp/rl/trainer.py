@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from cdp.config import to_mapping
+from cdp.contraction.dual import PenaltyWeight
 from cdp.contraction.penalties import ContractionPenalty
 from cdp.rl.config import RLConfig
 from cdp.rl.networks import Networks, build_networks
@@ -70,6 +71,7 @@ class RLTrainer:
         self.average = copy.deepcopy(self.networks).eval().requires_grad_(False)
         self.optimiser = _make_optimiser(self.networks, config)
         self.penalty = ContractionPenalty(config.contraction, config.diffusion, config.sampler.steps, config.sampler.solver)
+        self.weight = PenaltyWeight(config.contraction)
         self._actor, self._critic = list(self.networks.actor.parameters()), list(self.networks.critic.parameters())
         self._average_actor, self._average_critic = list(self.average.actor.parameters()), list(self.average.critic.parameters())
         self._observation = self.networks.normalise_observation(torch.from_numpy(data.observation))
@@ -154,13 +156,20 @@ class RLTrainer:
     def _penalise(self, cond: Tensor, action: Tensor, generator: torch.Generator) -> dict[str, float]:
         started = time.perf_counter()
         penalised = self.penalty(self.networks.denoise, action[:, None], cond, generator)
-        (self.config.contraction.gamma * penalised.loss).backward(inputs=self._actor)  # type: ignore[no-untyped-call]
-        figures = {"penalty": float(penalised.loss.detach()), "measure_median": float(penalised.measure.median())}
+        (self.weight.value * penalised.loss).backward(inputs=self._actor)  # type: ignore[no-untyped-call]
+        violation = penalised.violation
+        self.weight.update(violation)
+        figures = {
+            "penalty": float(penalised.loss.detach()),
+            "measure_median": float(penalised.measure.median()),
+            "over_limit": violation,
+            "gamma": self.weight.value,
+        }
         self._clock.penalty_s += time.perf_counter() - started
         return figures
 
     def _save(self, done: int, figures: dict[str, float]) -> None:
-        state = {"identity": self._identity(), "figures": figures, "clock": vars(self._clock)}
+        state = {"identity": self._identity(), "figures": figures, "clock": vars(self._clock), "gamma": self.weight.value}
         save_checkpoint(self._checkpoints, done, self.networks, self.average, self.optimiser, state)
 
     def _restore(self, resume: bool) -> tuple[int, dict[str, float]]:
@@ -180,6 +189,7 @@ class RLTrainer:
                     "give the same configuration and data, or choose another --output"
                 )
         self._clock = replace(self._clock, **state["clock"])
+        self.weight.value = float(state["gamma"])
         return int(state["step"]), dict(state["figures"])
 
     def _identity(self) -> dict[str, Any]:
