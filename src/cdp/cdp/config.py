@@ -16,7 +16,7 @@ import dataclasses
 import math
 import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -72,19 +72,36 @@ def from_mapping(cls: type[T], data: Mapping[str, Any], where: str = "") -> T:
         raise ConfigError(f"{where}{error}") from None
 
 
-def load(cls: type[T], path: str | Path) -> T:
-    """Read the YAML file ``path`` into ``cls``. Raises :class:`ConfigError`, its message led by the path."""
+def load(cls: type[T], path: str | Path, overrides: Iterable[tuple[str, Any]] = ()) -> T:
+    """Read the YAML file ``path`` into ``cls``, with pairs of a dotted key and a value over it.
+
+    Raises :class:`ConfigError`, its message led by the path.
+    """
     path = Path(path)
     try:
         data = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such configuration file") from None
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror or error}") from None
     except yaml.YAMLError as error:
         raise ConfigError(f"{path}: not valid YAML: {error}") from None
     try:
-        return from_mapping(cls, data if data is not None else {})
+        data = data if data is not None else {}
+        for key, value in overrides:
+            data = _with(data, key.split("."), value, key)
+        return from_mapping(cls, data)
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from None
+
+
+def _with(data: Any, parts: list[str], value: Any, key: str) -> dict[str, Any]:
+    """A copy of ``data`` with ``value`` at the nested key ``parts``."""
+    if not isinstance(data, Mapping):
+        raise ConfigError(f"{key}: what holds {parts[0]} is not a group of settings")
+    if len(parts) > 1:
+        value = _with(data.get(parts[0], {}), parts[1:], value, key)
+    return {**data, parts[0]: value}
 
 
 def to_mapping(config: Any) -> dict[str, Any]:

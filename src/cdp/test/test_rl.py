@@ -17,10 +17,11 @@ from cdp.rl.networks import TwinCritic, build_networks
 from cdp.rl.objective import actor_loss, bellman_target, critic_loss, one_step_action
 from cdp.rl.policy import PolicyError, RLPolicy, load_policy, save_policy, selection_probabilities
 from cdp.rl.study import run_study
-from cdp.rl.trainer import RLTrainer, TrainingError
+from cdp.rl.trainer import RLTrainer
 from cdp.rl.transitions import Transitions, write_minari
 from cdp.train.checkpoint import CheckpointError
 from cdp.train.log import METRICS
+from cdp.train.resume import TrainingError
 
 ROOT = Path(__file__).parents[3]
 TINY = {

@@ -26,7 +26,8 @@ from cdp.train.commands import parse_overrides
 from cdp.train.config import OptimiserConfig, TrainConfig
 from cdp.train.objective import diffusion_loss
 from cdp.train.optimiser import learning_rate, update_average
-from cdp.train.trainer import Trainer, TrainingError
+from cdp.train.resume import TrainingError
+from cdp.train.trainer import Trainer
 
 CPU = torch.device("cpu")
 ROOT = Path(__file__).parents[3]

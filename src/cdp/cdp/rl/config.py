@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from cdp.config import ConfigError, from_mapping, setting
+from cdp.config import ConfigError, load, setting
 from cdp.contraction.config import LABELS, ContractionConfig
 from cdp.diffusion.sampler import SOLVERS
 from cdp.diffusion.schedule import Schedule
@@ -102,24 +100,4 @@ class RLConfig:
 
 def load_rl_config(path: Path, overrides: Sequence[tuple[str, Any]] = ()) -> RLConfig:
     """The configuration of a YAML file with pairs of a dotted key and a value over it. Raises :class:`ConfigError`."""
-    try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror or error}") from None
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path}: not valid YAML: {error}") from None
-    try:
-        for key, value in overrides:
-            data = _with(data, key.split("."), value, key)
-        return from_mapping(RLConfig, data)
-    except ConfigError as error:
-        raise ConfigError(f"{path}: {error}") from None
-
-
-def _with(data: Any, parts: list[str], value: Any, key: str) -> dict[str, Any]:
-    """A copy of ``data`` with ``value`` at the nested key ``parts``."""
-    if not isinstance(data, Mapping):
-        raise ConfigError(f"{key}: what holds {parts[0]} is not a group of settings")
-    if len(parts) > 1:
-        value = _with(data.get(parts[0], {}), parts[1:], value, key)
-    return {**data, parts[0]: value}
+    return load(RLConfig, path, overrides)

@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from cdp.config import to_mapping
 from cdp.contraction.dual import PenaltyWeight
 from cdp.contraction.penalties import ContractionPenalty
 from cdp.rl.config import RLConfig
@@ -20,19 +19,17 @@ from cdp.rl.networks import Networks, build_networks
 from cdp.rl.objective import actor_loss, bellman_target, critic_loss, sample_actions
 from cdp.rl.transitions import Transitions
 from cdp.train.batches import batch_indices, step_generator
-from cdp.train.checkpoint import CheckpointError, latest_checkpoint, load_checkpoint, remove_checkpoints, save_checkpoint
+from cdp.train.checkpoint import load_checkpoint, remove_checkpoints, save_checkpoint
+from cdp.train.clock import TrainingClock
 from cdp.train.log import TrainingLog
 from cdp.train.optimiser import learning_rate
+from cdp.train.resume import TrainingError, check_identity, checkpoint_to_resume, identity_of
 
 #: Called after each step with the steps done and what to show.
 Progress = Callable[[int, dict[str, float]], None]
 
 # Settings that a resumed run may change: none of them moves the loss curve.
 _FREE_KEYS = ("dataset", "output", "task", "log_every", "checkpoint_every", "selection")
-
-
-class TrainingError(RuntimeError):
-    """A training that cannot go on; the message says what was kept and what to do."""
 
 
 @dataclass(frozen=True)
@@ -45,18 +42,6 @@ class RLResult:
     penalty_overhead: float
     """Share by which the penalty made training slower than the same training with gamma = 0."""
     wall_s: float
-
-
-@dataclass
-class _Clock:
-    """Wall time of training and, of it, of the penalty [s], kept over resumes."""
-
-    total_s: float = 0.0
-    penalty_s: float = 0.0
-
-    @property
-    def overhead(self) -> float:
-        return self.penalty_s / max(self.total_s - self.penalty_s, 1e-9)
 
 
 class RLTrainer:
@@ -80,7 +65,7 @@ class RLTrainer:
         self._reward = torch.from_numpy(data.reward) * config.critic.reward_scale
         self._terminal = torch.from_numpy(data.terminal)
         self._checkpoints = config.output / "checkpoints"
-        self._clock = _Clock()
+        self._clock = TrainingClock()
 
     def run(self, resume: bool = False, overwrite: bool = False, progress: Progress | None = None) -> RLResult:
         """Train to ``config.steps``.
@@ -173,29 +158,17 @@ class RLTrainer:
         save_checkpoint(self._checkpoints, done, self.networks, self.average, self.optimiser, state)
 
     def _restore(self, resume: bool) -> tuple[int, dict[str, float]]:
-        newest = latest_checkpoint(self._checkpoints)
+        newest = checkpoint_to_resume(self._checkpoints, resume)
         if newest is None:
             return 0, {}
-        if not resume:
-            raise TrainingError(
-                f"{self._checkpoints} already holds a training, up to {newest.name}; "
-                "go on with --resume, start anew with --overwrite, or choose another --output"
-            )
         state = load_checkpoint(newest, self.networks, self.average, self.optimiser)
-        for key, value in self._identity().items():
-            if state["identity"].get(key) != value:
-                raise CheckpointError(
-                    f"{newest} is of another training: its {key} was {state['identity'].get(key)!r}, now it is {value!r}; "
-                    "give the same configuration and data, or choose another --output"
-                )
+        check_identity(newest, state["identity"], self._identity())
         self._clock = replace(self._clock, **state["clock"])
         self.weight.value = float(state["gamma"])
         return int(state["step"]), dict(state["figures"])
 
     def _identity(self) -> dict[str, Any]:
-        """What has to stay the same for the loss curve to go on."""
-        identity = {key: value for key, value in to_mapping(self.config).items() if key not in _FREE_KEYS}
-        return {**identity, "dataset_sha256": self.data.sha256}
+        return identity_of(self.config, _FREE_KEYS, self.data.sha256)
 
 
 def _make_optimiser(networks: Networks, config: RLConfig) -> torch.optim.AdamW:

@@ -15,7 +15,7 @@ from tqdm import tqdm
 from cdp.bundle.card import Card
 from cdp.bundle.manifest import PolicyDescription
 from cdp.bundle.writer import write_bundle
-from cdp.config import ConfigError, from_mapping
+from cdp.config import ConfigError, load
 from cdp.contraction.report import measure_sampler
 from cdp.data.dataset import DemoDataset
 from cdp.networks.policy import parameter_count
@@ -84,20 +84,7 @@ def run(args: argparse.Namespace) -> str:
 
 def load_config(path: Path, overrides: Sequence[str]) -> TrainConfig:
     """The configuration of a YAML file with ``--dotted.key value`` or ``--dotted.key=value`` overrides. Raises :class:`ConfigError`."""
-    try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror or error}") from None
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path}: not valid YAML: {error}") from None
-    if not isinstance(data, dict):
-        raise ConfigError(f"{path}: not a mapping of keys to values")
-    for key, value in parse_overrides(overrides):
-        _assign(data, key, value)
-    try:
-        return from_mapping(TrainConfig, data)
-    except ConfigError as error:
-        raise ConfigError(f"{path}: {error}") from None
+    return load(TrainConfig, path, parse_overrides(overrides))
 
 
 def parse_overrides(words: Sequence[str]) -> list[tuple[str, Any]]:
@@ -115,16 +102,6 @@ def parse_overrides(words: Sequence[str]) -> list[tuple[str, Any]]:
             value = rest.pop(0)
         pairs.append((key, yaml.safe_load(value)))
     return pairs
-
-
-def _assign(data: dict[str, Any], key: str, value: Any) -> None:
-    *parents, last = key.split(".")
-    for parent in parents:
-        inner = data.setdefault(parent, {})
-        if not isinstance(inner, dict):
-            raise ConfigError(f"--{key}: {parent} is not a group of settings")
-        data = inner
-    data[last] = value
 
 
 def choose_device(name: str) -> torch.device:

@@ -12,16 +12,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cdp.config import to_mapping
 from cdp.contraction.dual import PenaltyWeight
 from cdp.contraction.penalties import ContractionPenalty, Penalised
 from cdp.networks.policy import VisionPolicy, build_policy
 from cdp.train.batches import Windows, batch_indices, image_tensor, random_crop, step_generator
-from cdp.train.checkpoint import CheckpointError, latest_checkpoint, load_checkpoint, remove_checkpoints, save_checkpoint
+from cdp.train.checkpoint import load_checkpoint, remove_checkpoints, save_checkpoint
+from cdp.train.clock import TrainingClock
 from cdp.train.config import TrainConfig
 from cdp.train.log import TrainingLog
 from cdp.train.objective import diffusion_loss
 from cdp.train.optimiser import learning_rate, make_optimiser, update_average
+from cdp.train.resume import TrainingError, check_identity, checkpoint_to_resume, identity_of
 from cdp.train.validation import Validation, validate
 
 #: Called after each step with the steps done and what to show.
@@ -29,10 +30,6 @@ Progress = Callable[[int, dict[str, float]], None]
 
 # Settings that a resumed run may change: none of them moves the loss curve.
 _FREE_KEYS = ("run_dir", "output", "log_every", "validate_every", "checkpoint_every", "dataset", "report_windows", "report_seeds")
-
-
-class TrainingError(RuntimeError):
-    """A training that cannot go on; the message says what was kept and what to do."""
 
 
 @dataclass(frozen=True)
@@ -48,18 +45,6 @@ class TrainResult:
     wall_s: float
     gamma: float
     """Weight of the penalty at the end: where ``gamma: auto`` has driven it, or the configured one."""
-
-
-@dataclass
-class _Clock:
-    """Wall time of training and, of it, of the penalty [s], kept over resumes."""
-
-    total_s: float = 0.0
-    penalty_s: float = 0.0
-
-    @property
-    def overhead(self) -> float:
-        return self.penalty_s / max(self.total_s - self.penalty_s, 1e-9)
 
 
 class Trainer:
@@ -85,7 +70,7 @@ class Trainer:
         self.penalty = ContractionPenalty(config.contraction, config.diffusion, config.sampler.steps, config.sampler.solver)
         self._checkpoints = config.run_folder / "checkpoints"
         self.weight = PenaltyWeight(config.contraction)
-        self._clock = _Clock()
+        self._clock = TrainingClock()
         self._smooth_loss = 0.0
         # Of the newest penalised step: logged at every step, since the steps that are logged need not be penalised ones.
         self._penalty_figures: dict[str, float] = {}
@@ -206,22 +191,11 @@ class Trainer:
         save_checkpoint(self._checkpoints, done, self.policy, self.average, self.optimiser, state)
 
     def _restore(self, resume: bool) -> int:
-        folder = self._checkpoints
-        newest = latest_checkpoint(folder)
+        newest = checkpoint_to_resume(self._checkpoints, resume)
         if newest is None:
             return 0
-        if not resume:
-            raise TrainingError(
-                f"{folder} already holds a training, up to {newest.name}; "
-                "go on with --resume, start anew with --overwrite, or choose another --output"
-            )
         state = load_checkpoint(newest, self.policy, self.average, self.optimiser)
-        for key, value in self._identity().items():
-            if state["identity"].get(key) != value:
-                raise CheckpointError(
-                    f"{newest} is of another training: its {key} was {state['identity'].get(key)!r}, now it is {value!r}; "
-                    "give the same configuration and data, or choose another --output"
-                )
+        check_identity(newest, state["identity"], self._identity())
         self._clock = replace(self._clock, **state["clock"])
         self._smooth_loss = float(state["smooth_loss"])
         self.weight.value = float(state["gamma"])
@@ -229,6 +203,4 @@ class Trainer:
         return int(state["step"])
 
     def _identity(self) -> dict[str, Any]:
-        """What has to stay the same for the loss curve to go on."""
-        identity = {key: value for key, value in to_mapping(self.config).items() if key not in _FREE_KEYS}
-        return {**identity, "dataset_sha256": self.train.sha256}
+        return identity_of(self.config, _FREE_KEYS, self.train.sha256)
