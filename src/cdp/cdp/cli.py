@@ -24,6 +24,7 @@ GROUP = "cdp.commands"
 #: Built-in commands: the module with ``register``, and the line that ``cdp --help`` shows.
 BUILT_IN = {
     "data": ("cdp.data.commands", "collect, describe and check demonstrations"),
+    "study": ("cdp.studies.commands", "run a study and write its figure and numbers"),
     "train": ("cdp.train.commands", "train a policy and write its bundle"),
 }
 
