@@ -87,7 +87,12 @@ def cell(figure: Mapping[str, Any], digits: int = 2) -> str:
 
 def wide_cell(figure: Mapping[str, Any]) -> str:
     """As :func:`cell`, with two significant digits of a figure that spans orders of magnitude."""
-    return f"{figure['mean']:.2g} ± {figure['std']:.1g}"
+    return f"{short(figure['mean'], 2)} ± {short(figure['std'], 1)}"
+
+
+def short(value: float, digits: int) -> str:
+    """Significant digits below ten, whole numbers above."""
+    return f"{value:.0f}" if abs(value) >= 10.0 else f"{value:.{digits}g}"
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

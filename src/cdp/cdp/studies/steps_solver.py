@@ -90,7 +90,8 @@ How many steps does each solver need on the 2-D toy, with and without contractio
 ![Hit rate by steps](steps.png)
 
 Hit rate by number of steps, mean ± standard deviation over seeds; the expert itself hits {results["expert"]:.3f}. `exact` is the denoiser
-that knows the expert's distribution: what it lacks is the solver's alone.
+that knows the expert's distribution: what it lacks is the solver's alone. Its single step gives the mean of the two modes, which hits
+neither; a network that hits in one step has learned by heart which mode the demonstrated state took.
 
 {table(head, rows)}
 

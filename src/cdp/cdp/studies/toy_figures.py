@@ -21,7 +21,7 @@ from cdp.studies.plots import STYLES, panels, save
 from cdp.studies.toy_policies import REFERENCE_STEPS, Bench, Policy
 from cdp.studies.toy_task import HIT_RADIUS, ToyTask, mode_of
 
-FLOW_TIMES = (0.8, 0.5, 0.2, 0.05)
+FLOW_TIMES = (0.8, 0.5, 0.3, 0.15)
 _EXTENT = 1.6
 _CONTRACTS, _EXPANDS = "#cfe3f3", "#fbdcb4"
 
@@ -42,7 +42,7 @@ def excess(denoise: ConditionalDenoise, x: Tensor, t: float, cond: Tensor, sched
 
 
 def draw_flows(
-    policies: Mapping[str, ConditionalDenoise], state: Tensor, task: ToyTask, path: Path, times: Sequence[float] = FLOW_TIMES, cells: int = 33
+    policies: Mapping[str, ConditionalDenoise], state: Tensor, task: ToyTask, path: Path, times: Sequence[float] = FLOW_TIMES, cells: int = 41
 ) -> None:
     """For one state (2,): streamlines at ``times`` over where sampling contracts, and trajectories from the same noise."""
     schedule = Schedule()
@@ -87,7 +87,7 @@ def draw_samples(policies: Mapping[str, Mapping[int, Policy]], bench: Bench, pat
             actions = bench.actions(by_updates[updates], REFERENCE_STEPS)[:, :16]
             x = actions[..., 0] * torch.cos(angle) + actions[..., 1] * torch.sin(angle)
             y = actions[..., 1] * torch.cos(angle) - actions[..., 0] * torch.sin(angle)
-            axis.plot(x.flatten(), y.flatten(), ".", color=STYLES[name][0], markersize=2, alpha=0.25, markeredgewidth=0)
+            axis.plot(x.flatten(), y.flatten(), ".", color=STYLES[name][0], markersize=3.5, alpha=0.4, markeredgewidth=0)
             _modes(axis, torch.tensor([bench.task.radius, 0.0]), 1.0)
         row[0].set_ylabel(f"{name}\nacross the modes")
     for axis, updates in zip(axes[0], snapshots, strict=True):
