@@ -24,6 +24,7 @@ GROUP = "cdp.commands"
 #: Built-in commands: the module with ``register``, and the line that ``cdp --help`` shows.
 BUILT_IN = {
     "data": ("cdp.data.commands", "collect, describe and check demonstrations"),
+    "study": ("cdp.studies.commands", "run a study and write its figure and numbers"),
     "train": ("cdp.train.commands", "train a policy and write its bundle"),
     "report": ("cdp.report.commands", "measure how contractive the samplers of bundles are"),
     "core-check": ("cdp.checks.core", "check the diffusion core against closed forms"),
