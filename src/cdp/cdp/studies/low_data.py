@@ -26,7 +26,7 @@ def study(run: StudyRun) -> Outcome:
     bench = Bench.of(TASK, scale)
     figures: dict[str, dict[str, dict[str, Any]]] = {}
     for name, contraction in (("diffusion", BASELINE), (OURS, PENALTIES[OURS])):
-        members = [Member(seed=seed, gamma=contraction.gamma, fraction=fraction) for fraction in FRACTIONS for seed in run.seeds]
+        members = [Member(seed=seed, gamma=contraction.first_gamma, fraction=fraction) for fraction in FRACTIONS for seed in run.seeds]
         stack = train_stack(contraction, members, scale, run.cache, TASK)
         measured = [bench.measure(Policy(stack.denoiser(i, scale.snapshots[-1])), _NOISES) for i in range(len(members))]
         count = len(run.seeds)

@@ -78,7 +78,7 @@ def baselines(seeds: Sequence[int], scale: Scale, cache: Path) -> Trained:
 def penalised(label: str, seeds: Sequence[int], scale: Scale, cache: Path) -> Trained:
     """Diffusion with the penalty ``label``, one member a seed."""
     config = PENALTIES[label]
-    return train_stack(config, [Member(seed=seed, gamma=config.gamma) for seed in seeds], scale, cache)
+    return train_stack(config, [Member(seed=seed, gamma=config.first_gamma) for seed in seeds], scale, cache)
 
 
 @dataclass(frozen=True)
