@@ -42,6 +42,7 @@ REQUIREMENTS = {
     "trimesh": "trimesh",
     "fast_simplification": "fast-simplification",
     "tensorboard": "tensorboard",
+    "gymnasium": "gymnasium",
     "OpenGL": None,  # comes with mujoco
 }
 

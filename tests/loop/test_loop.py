@@ -151,6 +151,7 @@ def test_a_signal_ends_a_training_with_its_checkpoints_whole_and_no_bundle(recor
     assert not (tmp_path / "bundle").exists()
     newest = latest_checkpoint(run / "checkpoints")
     assert newest is not None and load_file(newest / "model.safetensors")
+    assert list((run / "checkpoints").glob(".*")) == []
 
 
 def _signalled(command: list[object], begun: Callable[[], bool], what: str, signum: signal.Signals, domain: str) -> None:

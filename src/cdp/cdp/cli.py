@@ -49,8 +49,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             parser.error(f"unrecognised: {' '.join(rest)}")
         args.overrides = rest
         return _finish(args.run(args))
-    except KeyboardInterrupt:
-        sys.stderr.write("cdp: interrupted\n")
+    except KeyboardInterrupt as interrupt:
+        sys.stderr.write(f"cdp: {interrupt or 'interrupted'}\n")
         return 130
     except Exception as error:
         # The outermost edge: whatever failed becomes one line and an exit code.

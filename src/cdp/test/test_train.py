@@ -24,6 +24,7 @@ from cdp.train.batches import batch_indices, image_tensor, random_crop, step_gen
 from cdp.train.checkpoint import CheckpointError, latest_checkpoint
 from cdp.train.commands import parse_overrides
 from cdp.train.config import OptimiserConfig, TrainConfig
+from cdp.train.interrupt import TrainingInterrupted
 from cdp.train.objective import diffusion_loss
 from cdp.train.optimiser import learning_rate, update_average
 from cdp.train.resume import TrainingError
@@ -121,6 +122,22 @@ def test_a_killed_training_resumes_on_the_same_curve_to_the_same_weights(tmp_pat
     for name, tensor in expected.policy.state_dict().items():
         assert torch.equal(tensor, result.policy.state_dict()[name]), name
     assert result.validation == expected.validation and result.loss == expected.loss and result.gamma == expected.gamma
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_it_between_two_steps_with_a_checkpoint(tmp_path, signum):
+    made, usual = config(tmp_path), signal.getsignal(signum)
+
+    def signal_at_6(done, figures):
+        if done == 6:
+            os.kill(os.getpid(), signum)
+
+    with pytest.raises(TrainingInterrupted, match=r"stopped after step 7 of 12.*--resume"):
+        trainer(made).run(progress=signal_at_6)
+    assert signal.getsignal(signum) is usual
+    assert latest_checkpoint(made.run_folder / "checkpoints").name == "step_000000007"
+    trainer(made).run(resume=True)
+    assert [step for step, *_ in curve(made)] == list(range(1, 13))
 
 
 def test_gamma_auto_follows_the_measured_violation_and_is_logged_at_every_step(tmp_path):

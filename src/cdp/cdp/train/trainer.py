@@ -19,6 +19,7 @@ from cdp.train.batches import Windows, batch_indices, image_tensor, random_crop,
 from cdp.train.checkpoint import load_checkpoint, remove_checkpoints, save_checkpoint
 from cdp.train.clock import TrainingClock
 from cdp.train.config import TrainConfig
+from cdp.train.interrupt import TrainingInterrupted, stop_between_steps
 from cdp.train.log import TrainingLog
 from cdp.train.objective import diffusion_loss
 from cdp.train.optimiser import learning_rate, make_optimiser, update_average
@@ -80,6 +81,7 @@ class Trainer:
 
         With ``resume`` it goes on from the newest checkpoint of ``config.run_folder``, where there is one; with ``overwrite`` it removes those of an
         earlier training; with neither it refuses a folder that holds one.
+        SIGINT or SIGTERM end it after the step, with a checkpoint, as :class:`TrainingInterrupted`.
         Raises :class:`TrainingError` where the loss is no longer finite, and for checkpoints of another configuration or data set.
         """
         if overwrite and not resume:
@@ -87,7 +89,7 @@ class Trainer:
         done = self._restore(resume)
         config = self.config
         validation = validate(self.average, self.valid, config, self.device) if done >= config.steps else None
-        with TrainingLog(config.run_folder, done) as log:
+        with TrainingLog(config.run_folder, done) as log, stop_between_steps() as stop:
             for step in range(done, config.steps):
                 started = time.perf_counter()
                 figures = self.step(step)
@@ -100,10 +102,15 @@ class Trainer:
                     validation = validate(self.average, self.valid, config, self.device)
                     figures["val_error"] = validation.action_error
                     log.write(done, {f"valid/{name}": value for name, value in vars(validation).items()})
-                if done % config.checkpoint_every == 0 or last:
+                stopped = stop.is_set() and not last
+                if done % config.checkpoint_every == 0 or last or stopped:
                     self._save(done)
                 if progress is not None:
                     progress(done, figures)
+                if stopped:
+                    raise TrainingInterrupted(
+                        f"stopped after step {done} of {config.steps}, which is kept in {self._checkpoints}; go on with --resume"
+                    )
         if validation is None:
             raise TrainingError("training ended without a validation")
         return TrainResult(self.average, done, self._smooth_loss, validation, self._clock.overhead, self._clock.total_s, self.weight.value)
