@@ -1,11 +1,11 @@
 """What a contraction penalty costs: training steps with and without it, timed in turn in one run, on a policy's own configuration.
 
-``python benchmarks/training_overhead.py [--config config/train/slide.yaml] [--rounds 6] [--check]``
+``python benchmarks/training_overhead.py [--config config/train/slide.yaml] [--rounds 6] [--no-check]``
 
 Data are random and of the right shapes: no demonstrations are needed. Every variant is a training of its own; blocks of their steps take turns, so
 that a busy machine slows them alike, and each ratio is taken within one round. The table gives the median over the rounds of a penalised step's time
-over that of a step with gamma 0, and what is left of it on average with ``every``. With ``--check`` it fails where the configured penalty costs more
-than ``--limit`` times an average step.
+over that of a step with gamma 0, and what is left of it on average with ``every``. It fails where the configured penalty costs more than
+``--limit`` times an average step, unless ``--no-check`` is given.
 """
 
 from __future__ import annotations
@@ -129,7 +129,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--threads", type=int, default=None, help="CPU threads; those of the configuration where not given")
     parser.add_argument("--clock", choices=CLOCKS, default="wall", help="cpu: the process's own time, for a busy machine and one thread")
     parser.add_argument("--only-configured", action="store_true", help="time the configured penalty alone")
-    parser.add_argument("--check", action="store_true", help=f"fail where the configured penalty costs more than --limit ({LIMIT}) times a step")
+    parser.add_argument(
+        "--check",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help=f"fail where the configured penalty costs more than --limit ({LIMIT}) times a step",
+    )
     parser.add_argument("--limit", type=float, default=LIMIT)
     args = parser.parse_args(argv)
     config = load(TrainConfig, args.config)

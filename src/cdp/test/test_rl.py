@@ -1,6 +1,8 @@
 """Offline RL: backup, one-step action, selection and separation of gradients against hand calculation; a bandit with a known best action."""
 
 import json
+import os
+import signal
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +22,7 @@ from cdp.rl.study import run_study
 from cdp.rl.trainer import RLTrainer
 from cdp.rl.transitions import Transitions, write_minari
 from cdp.train.checkpoint import CheckpointError
+from cdp.train.interrupt import TrainingInterrupted
 from cdp.train.log import METRICS
 from cdp.train.resume import TrainingError
 
@@ -246,6 +249,19 @@ def kill_at(step):
 
 def curve(made):
     return [json.loads(line) for line in (made.output / METRICS).read_text().splitlines()]
+
+
+def test_a_signal_ends_it_between_two_steps_with_a_checkpoint(tmp_path):
+    made = config(tmp_path)
+
+    def interrupt_at_3(done, figures):
+        if done == 3:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(TrainingInterrupted, match=r"stopped after step 4 of 8.*--resume"):
+        RLTrainer(made, bandit()).run(progress=interrupt_at_3)
+    RLTrainer(made, bandit()).run(resume=True)
+    assert len(curve(made)) == 8
 
 
 @pytest.mark.parametrize("gamma", [0.1, "auto"])

@@ -22,9 +22,9 @@ def test_ratios_are_taken_within_a_round(benchmark):
     assert benchmark.average_ratio(1.3, 2) == pytest.approx(1.15)
 
 
-def test_it_ends_with_one_line_and_judges_only_when_asked(benchmark, capsys):
+def test_it_ends_with_one_line_and_judges_unless_told_not_to(benchmark, capsys):
     words = ["--config", str(ROOT / "config/train/slide_tiny.yaml"), "--only-configured", "--rounds", "1", "--block", "1", "--threads", "1"]
-    assert benchmark.main([*words, "--limit", "0"]) == 0
+    assert benchmark.main([*words, "--limit", "0", "--no-check"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[-1].startswith("cdp-saturating, 25% of the batch every 2 steps: ") and "gamma 0" in lines[1]
-    assert benchmark.main([*words, "--limit", "0", "--check"]) == 1
+    assert benchmark.main([*words, "--limit", "0"]) == 1

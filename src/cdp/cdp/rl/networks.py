@@ -7,6 +7,7 @@ import itertools
 import torch
 from torch import Tensor, nn
 
+from cdp.networks.layers import TokenNorm
 from cdp.networks.mlp import MLPDenoiser
 from cdp.rl.config import ActorConfig, CriticConfig
 from cdp.rl.transitions import Transitions
@@ -15,14 +16,13 @@ from cdp.rl.transitions import Transitions
 class QNetwork(nn.Module):
     """Q(s, a): normalised observation (B, P) and action (B, D) -> (B,).
 
-    The hidden features are normalised, which bounds how far the value of an action outside the data can run away (Ball et al., arXiv 2302.02948);
-    by torch's fused layer, as no derivative of a critic is ever differentiated again.
+    The hidden features are normalised, which bounds how far the value of an action outside the data can run away (Ball et al., arXiv 2302.02948).
     """
 
     def __init__(self, observation_width: int, action_width: int, config: CriticConfig) -> None:
         super().__init__()
         widths = [observation_width + action_width] + [config.width] * config.depth
-        hidden = [nn.Sequential(nn.Linear(a, b), nn.LayerNorm(b, elementwise_affine=False), nn.SiLU()) for a, b in itertools.pairwise(widths)]
+        hidden = [nn.Sequential(nn.Linear(a, b), TokenNorm(), nn.SiLU()) for a, b in itertools.pairwise(widths)]
         self.layers = nn.Sequential(*hidden, nn.Linear(config.width, 1))
 
     def forward(self, observation: Tensor, action: Tensor) -> Tensor:

@@ -21,6 +21,7 @@ from cdp.rl.transitions import Transitions
 from cdp.train.batches import batch_indices, step_generator
 from cdp.train.checkpoint import load_checkpoint, remove_checkpoints, save_checkpoint
 from cdp.train.clock import TrainingClock
+from cdp.train.interrupt import TrainingInterrupted, stop_between_steps
 from cdp.train.log import TrainingLog
 from cdp.train.optimiser import learning_rate
 from cdp.train.resume import TrainingError, check_identity, checkpoint_to_resume, identity_of
@@ -78,7 +79,7 @@ class RLTrainer:
             remove_checkpoints(self._checkpoints)
         done, figures = self._restore(resume)
         config = self.config
-        with TrainingLog(config.output, done) as log:
+        with TrainingLog(config.output, done) as log, stop_between_steps() as stop:
             for step in range(done, config.steps):
                 started = time.perf_counter()
                 figures = self.step(step)
@@ -87,10 +88,13 @@ class RLTrainer:
                 last = done == config.steps
                 if done % config.log_every == 0 or last:
                     log.write(done, {f"train/{name}": value for name, value in figures.items()})
-                if done % config.checkpoint_every == 0 or last:
+                stopped = stop.is_set() and not last
+                if done % config.checkpoint_every == 0 or last or stopped:
                     self._save(done, figures)
                 if progress is not None:
                     progress(done, figures)
+                if stopped:
+                    raise TrainingInterrupted.after(done, config.steps, self._checkpoints)
         return RLResult(self.average, done, figures, self._clock.overhead, self._clock.total_s)
 
     def step(self, step: int) -> dict[str, float]:

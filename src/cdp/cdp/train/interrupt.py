@@ -6,6 +6,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -13,6 +14,11 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 class TrainingInterrupted(KeyboardInterrupt):
     """A training was asked to end; the message says what was kept and how to go on."""
+
+    @classmethod
+    def after(cls, done: int, steps: int, checkpoints: Path) -> TrainingInterrupted:
+        """The end after ``done`` of ``steps`` steps, with a checkpoint in ``checkpoints``."""
+        return cls(f"stopped after step {done} of {steps}, which is kept in {checkpoints}; go on with --resume")
 
 
 @contextmanager

@@ -108,9 +108,7 @@ class Trainer:
                 if progress is not None:
                     progress(done, figures)
                 if stopped:
-                    raise TrainingInterrupted(
-                        f"stopped after step {done} of {config.steps}, which is kept in {self._checkpoints}; go on with --resume"
-                    )
+                    raise TrainingInterrupted.after(done, config.steps, self._checkpoints)
         if validation is None:
             raise TrainingError("training ended without a validation")
         return TrainResult(self.average, done, self._smooth_loss, validation, self._clock.overhead, self._clock.total_s, self.weight.value)
