@@ -19,6 +19,8 @@ THUMB_SIZE = (240, 180)
 SUCCESS_RGB = (60, 190, 90)
 FAILURE_RGB = (220, 70, 60)
 BORDER_PX = 4
+LABEL_SCALE = 0.5
+LABEL_MARGIN_PX = 6
 
 
 class EpisodeVideo:
@@ -91,6 +93,9 @@ class ContactSheet:
 def _labelled(rgb: Any, label: str) -> Frame:
     picture = np.ascontiguousarray(rgb, dtype=np.uint8)
     height = picture.shape[0]
-    for colour, thickness in (((0, 0, 0), 3), ((255, 255, 255), 1)):
-        cv2.putText(picture, label, (8, height - 10), cv2.FONT_HERSHEY_SIMPLEX, 0.45, colour, thickness, cv2.LINE_AA)
+    # A bar behind the text and no outline around it: a thicker stroke may be set wider, and the two would not lie on each other.
+    (width, rise), below = cv2.getTextSize(label, cv2.FONT_HERSHEY_SIMPLEX, LABEL_SCALE, 1)
+    corner = (LABEL_MARGIN_PX, height - LABEL_MARGIN_PX - below)
+    cv2.rectangle(picture, (0, corner[1] - rise - LABEL_MARGIN_PX), (width + 2 * LABEL_MARGIN_PX, height), (0, 0, 0), cv2.FILLED)
+    cv2.putText(picture, label, corner, cv2.FONT_HERSHEY_SIMPLEX, LABEL_SCALE, (255, 255, 255), 1, cv2.LINE_AA)
     return picture

@@ -181,8 +181,8 @@ def test_parameters_are_described_and_keep_their_range(node, robot):
 
 
 def test_every_image_is_answered_by_a_chunk_or_a_keep_alive(active, robot):
+    # The stamps stay: the first answer may be to a picture that was on its way before the answers were cleared.
     robot.answers.clear()
-    robot.image_stamps.clear()
     robot.until(lambda: sum(a.horizon > 0 for a in robot.answers) >= 4, "four chunks")
     answered = [ns(a.observation_stamp) for a in robot.answers]
     asked = [s for s in robot.image_stamps if answered[0] <= s <= answered[-1]]
@@ -197,11 +197,12 @@ def test_every_image_is_answered_by_a_chunk_or_a_keep_alive(active, robot):
         assert chunk.dt_s == 0.1 and ns(chunk.start_stamp) == ns(chunk.observation_stamp) + PERIOD_NS
         assert ns(chunk.header.stamp) >= ns(chunk.observation_stamp)
         assert 0 < chunk.next_within_s < 1 / 30
-    # Four ticks of three frames; a late frame of a loaded machine moves a tick by one frame.
+    # Four ticks of three frames; a tick waits for the next frame, however late a loaded machine takes it.
     spacing = np.diff([ns(c.observation_stamp) for c in chunks]) / 1e9
-    np.testing.assert_allclose(spacing, 0.4, atol=0.15)
+    longest_gap = np.diff(asked).max() / 1e9
+    np.testing.assert_allclose(spacing, 0.4, atol=0.05 + longest_gap)
     keep_alives = [a for a in robot.answers if a.horizon == 0]
-    assert len(keep_alives) >= 8 * len(chunks) - 12 and all(len(a.actions) == 0 for a in keep_alives)
+    assert len(keep_alives) == len(asked) - len(chunks) and all(len(a.actions) == 0 for a in keep_alives)
     status = next(s for s in reversed(robot.statuses) if s.chunks)
     assert status.bundle == "tiny" and status.inference_ms > 0 and 0 < status.observation_to_action_ms < 1000
 
