@@ -27,6 +27,7 @@ BUILT_IN = {
     "study": ("cdp.studies.commands", "run a study and write its figure and numbers"),
     "train": ("cdp.train.commands", "train a policy and write its bundle"),
     "report": ("cdp.report.commands", "measure how contractive the samplers of bundles are"),
+    "export": ("cdp.bundle.commands", "write the ONNX models of a bundle anew and compare the backends"),
     "core-check": ("cdp.checks.core", "check the diffusion core against closed forms"),
     "rl": ("cdp.rl.commands", "offline reinforcement learning: collect, train, eval, study"),
 }

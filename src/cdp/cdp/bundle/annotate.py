@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
-import tempfile
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from cdp.bundle.manifest import CARD, FILES, MANIFEST, REPORT, Manifest, manifest_text, sha256_of
-from cdp.bundle.place import put_in_place, synchronise
-from cdp.bundle.reader import Bundle
+from cdp.bundle.change import change
+from cdp.bundle.manifest import CARD, REPORT, Manifest
 
 
 def annotate(folder: str | Path, heading: str, text: str, key: str, figures: Mapping[str, Any]) -> Manifest:
@@ -22,22 +18,19 @@ def annotate(folder: str | Path, heading: str, text: str, key: str, figures: Map
     An older section or entry of that name is replaced. The bundle is changed whole or not at all. Raises :class:`cdp.bundle.BundleError` for a
     folder that holds no sound bundle.
     """
-    path = Path(folder).absolute()
-    bundle = Bundle.open(path)
-    part = Path(tempfile.mkdtemp(prefix=f".{path.name}.part-", dir=path.parent))
-    try:
-        shutil.copytree(path, part, dirs_exist_ok=True)
-        report = json.loads((part / REPORT).read_text(encoding="utf-8"))
-        report[key] = dict(figures)
-        (part / REPORT).write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+
+    def edit(part: Path) -> None:
+        set_figures(part, key, figures)
         (part / CARD).write_text(_with_section((part / CARD).read_text(encoding="utf-8"), heading, text), encoding="utf-8")
-        manifest = replace(bundle.manifest, files={name: sha256_of(part / name) for name in FILES})
-        (part / MANIFEST).write_text(manifest_text(manifest), encoding="utf-8")
-        synchronise(part)
-        put_in_place(part, path)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
-    return manifest
+
+    return change(folder, edit)
+
+
+def set_figures(folder: Path, key: str, figures: Mapping[str, Any]) -> None:
+    """Set ``key`` of the report in ``folder`` to ``figures`` (JSON data)."""
+    report = json.loads((folder / REPORT).read_text(encoding="utf-8"))
+    report[key] = dict(figures)
+    (folder / REPORT).write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
 
 
 def _with_section(card: str, heading: str, text: str) -> str:

@@ -19,6 +19,7 @@ import torch
 from torch import nn
 
 from cdp.bundle.errors import BundleError
+from cdp.bundle.manifest import PolicyDescription
 from cdp.networks.policy import VisionPolicy
 
 PARITY_TOLERANCE = 1e-4
@@ -48,6 +49,13 @@ class Shapes:
         """Random ``x`` (B, T, D), ``t`` (B,) in (0, 1] and ``cond`` (B, C)."""
         x = torch.randn((batch, self.horizon, self.action_width), generator=generator)
         return x, 1 - torch.rand(batch, generator=generator), torch.randn((batch, condition_width), generator=generator)
+
+
+def shapes_of(description: PolicyDescription) -> Shapes:
+    """The sizes that a description implies."""
+    observation = description.observation
+    size = observation.image_size
+    return Shapes(observation.window, size, size, observation.lowdim_width, description.horizon, description.action_width)
 
 
 def export(policy: VisionPolicy, shapes: Shapes, encoder_path: Path, denoiser_path: Path) -> dict[str, float]:

@@ -11,7 +11,7 @@ import yaml
 from safetensors.torch import load_file
 
 from cdp.bundle.errors import BundleError
-from cdp.bundle.export import PARITY_TOLERANCE, Shapes
+from cdp.bundle.export import PARITY_TOLERANCE, shapes_of
 from cdp.bundle.manifest import CONFIG, WEIGHTS
 from cdp.bundle.reader import Bundle
 from cdp.config import ConfigError, from_mapping
@@ -21,10 +21,26 @@ from cdp.networks.policy import VisionPolicy, build_policy
 
 
 def load_policy(bundle: Bundle) -> VisionPolicy:
-    """The policy of ``bundle`` in evaluation mode, on the CPU, in single precision.
+    """:func:`weights_policy`, checked against the exported networks.
 
-    Raises :class:`BundleError` where weights and configuration do not fit each other, or where a chunk that the policy samples differs from the
-    exported networks' by more than :data:`~cdp.bundle.export.PARITY_TOLERANCE`.
+    Raises :class:`BundleError` as that does, and where a chunk that the policy samples differs from the exported networks' by more than
+    :data:`~cdp.bundle.export.PARITY_TOLERANCE`.
+    """
+    policy = weights_policy(bundle)
+    difference = chunk_difference(bundle, policy)
+    # A NaN compares false with everything: it has to fail here, not pass.
+    if not difference <= PARITY_TOLERANCE:
+        raise BundleError(
+            f"{bundle.path}: a chunk of the weights differs from one of the exported networks by {difference:.2g}, more than "
+            f"{PARITY_TOLERANCE:g}; write them anew with `cdp export {bundle.path}`, or train the policy again"
+        )
+    return policy
+
+
+def weights_policy(bundle: Bundle) -> VisionPolicy:
+    """The policy of the weights of ``bundle`` in evaluation mode, on the CPU, in single precision.
+
+    Raises :class:`BundleError` where weights and configuration do not fit each other.
     """
     description = bundle.policy
     try:
@@ -39,15 +55,7 @@ def load_policy(bundle: Bundle) -> VisionPolicy:
         policy.load_state_dict(load_file(str(bundle.path / WEIGHTS)))
     except (RuntimeError, ValueError) as error:
         raise BundleError(f"{bundle.path}: {WEIGHTS} does not fit {CONFIG} ({str(error).splitlines()[0]}); train the policy again") from None
-    policy = policy.eval().requires_grad_(False)
-    difference = chunk_difference(bundle, policy)
-    # A NaN compares false with everything: it has to fail here, not pass.
-    if not difference <= PARITY_TOLERANCE:
-        raise BundleError(
-            f"{bundle.path}: a chunk of the weights differs from one of the exported networks by {difference:.2g}, more than "
-            f"{PARITY_TOLERANCE:g}; train the policy again"
-        )
-    return policy
+    return policy.eval().requires_grad_(False)
 
 
 def network_config(bundle: Bundle) -> NetworkConfig:
@@ -67,8 +75,7 @@ def chunk_difference(bundle: Bundle, policy: VisionPolicy, seed: int = 0) -> flo
     Random observation and noise, the bundle's own steps and solver.
     """
     description = bundle.policy
-    size = description.observation.image_size
-    shapes = Shapes(description.observation.window, size, size, description.observation.lowdim_width, description.horizon, description.action_width)
+    shapes = shapes_of(description)
     generator = torch.Generator().manual_seed(seed)
     image, lowdim = shapes.observation(generator)
     noise = torch.randn((1, description.horizon, description.action_width), generator=generator)

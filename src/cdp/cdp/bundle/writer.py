@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from cdp import __version__
 from cdp.bundle.card import Card, render_card
 from cdp.bundle.errors import BundleError
-from cdp.bundle.export import Shapes, export
+from cdp.bundle.export import export, shapes_of
 from cdp.bundle.manifest import (
     CARD,
     CONFIG,
@@ -32,6 +32,7 @@ from cdp.bundle.manifest import (
     manifest_text,
     sha256_of,
 )
+from cdp.bundle.metadata import add_metadata, model_metadata
 from cdp.bundle.place import put_in_place, synchronise
 from cdp.config import dump
 from cdp.data.normalise import Stats
@@ -70,6 +71,18 @@ def write_bundle(
     return manifest
 
 
+def export_models(folder: Path, policy: VisionPolicy, description: PolicyDescription) -> dict[str, float]:
+    """Write both ONNX models of ``policy`` into ``folder``, which holds its weights already, and return the report's entry ``export``.
+
+    Raises :class:`BundleError` where a model differs from torch.
+    """
+    parity = export(policy, shapes_of(description), folder / ENCODER, folder / DENOISER)
+    weights = sha256_of(folder / WEIGHTS)
+    for model, name in (("encoder", ENCODER), ("denoiser", DENOISER)):
+        add_metadata(folder / name, model_metadata(model, description, weights))
+    return {f"{model}_max_abs_difference_to_torch": value for model, value in parity.items()}
+
+
 def _check(policy: VisionPolicy, description: PolicyDescription, stats: Stats) -> None:
     have = (stats.action.width, stats.lowdim.width, policy.horizon, policy.action_width)
     need = (description.action_width, description.observation.lowdim_width, description.horizon, description.action_width)
@@ -92,13 +105,9 @@ def _fill(
     json.dumps(report)
     dump(config, folder / CONFIG)
     stats.save(folder / STATS)
-    observation = description.observation
-    size = observation.image_size
-    shapes = Shapes(observation.window, size, size, observation.lowdim_width, description.horizon, description.action_width)
-    parity = export(policy, shapes, folder / ENCODER, folder / DENOISER)
-    report = {**report, "export": {f"{model}_max_abs_difference_to_torch": value for model, value in parity.items()}}
     # Clones, since safetensors refuses tensors that share memory.
     save_file({key: value.detach().cpu().contiguous().clone() for key, value in policy.state_dict().items()}, str(folder / WEIGHTS))
+    report = {**report, "export": export_models(folder, policy, description)}
     (folder / REPORT).write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     manifest = Manifest(format=FORMAT, name=name, software_version=__version__, policy=description, files={})
     (folder / CARD).write_text(render_card(manifest, card, report), encoding="utf-8")
