@@ -14,11 +14,12 @@ import time
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from cdp.config import from_mapping
+from cdp.config import ConfigError, from_mapping
 from cdp.data.normalise import MinMax, Stats
 from cdp.shares import ALL, Share, SharedGenerator, draw
 from cdp.train.checkpoint import latest_checkpoint
@@ -81,9 +82,8 @@ class Windows:
 
 
 def config(folder, case, **changes):
-    return from_mapping(
-        TrainConfig, {**BASE, "output": str(folder / case / "bundle"), "contraction": CONTRACTION.get(case, CONTRACTION["none"]), **changes}
-    )
+    contraction = CONTRACTION.get(case, {"gamma": 0.0})
+    return from_mapping(TrainConfig, {**BASE, "output": str(folder / case / "bundle"), "contraction": contraction, **changes})
 
 
 def trainer(made, ranks=None):
@@ -246,6 +246,68 @@ def test_a_process_that_fails_leaves_no_other_waiting(together):
 def test_a_process_that_falls_silent_is_waited_for_no_longer_than_configured(tmp_path):
     launch("silent", tmp_path)
     assert "was silent for 5 s" in (tmp_path / "silent.0.txt").read_text()
+
+
+SETTINGS = """
+task: reach
+device: cpu
+horizon: 4
+steps: 6
+batch_size: 6
+precision: bf16
+validate_every: 6
+validate_windows: 4
+checkpoint_every: 3
+report_windows: 2
+report_seeds: 2
+observation: {image_size: 24, lowdim_keys: [robot0_eef_pos]}
+network:
+  encoder: {blocks: [1], width: 8, keypoints: 2, crop_size: 16, condition_width: 8}
+  denoiser: {kind: mlp, width: 16, depth: 1}
+optimiser: {warmup_steps: 2}
+"""
+
+
+def test_accelerate_launches_the_command_and_one_process_writes_the_bundle_in_float32(make_demo_file, tmp_path):
+    demos, settings = make_demo_file(demos=4, ticks=8, image_size=24), tmp_path / "reach.yaml"
+    settings.write_text(SETTINGS + f"dataset: {demos}\noutput: {tmp_path / 'policy'}\n")
+    launcher = (
+        "accelerate.commands.launch --multi_gpu --num_processes 2 --num_machines 1 --main_process_port 0 --mixed_precision no --dynamo_backend no"
+    )
+    words = [sys.executable, "-m", *launcher.split(), "-m", "cdp", "train", str(settings)]
+    process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
+    try:
+        out, said = process.communicate(timeout=DEADLINE_S)
+    finally:
+        # The launcher hands a signal on to its processes, and kills those that stay.
+        if process.poll() is None:
+            process.terminate()
+            process.communicate()
+    assert process.returncode == 0, said
+    assert out.count("trained 6 steps") == 1, "one summary"
+    points = [json.loads(line) for line in (tmp_path / "policy.run" / "metrics.jsonl").read_text().splitlines()]
+    assert [point["step"] for point in points if "train/loss" in point] == [6] and sum("valid/loss" in point for point in points) == 1
+    assert len(list((tmp_path / "policy.run" / "tensorboard").iterdir())) == 1, "one process logs"
+    assert {t.dtype for t in load_file(tmp_path / "policy" / "weights.safetensors").values()} == {torch.float32}
+    kinds = {tensor.data_type for name in ("encoder", "denoiser") for tensor in onnx.load(tmp_path / "policy" / f"{name}.onnx").graph.initializer}
+    assert onnx.TensorProto.FLOAT in kinds and not kinds & {onnx.TensorProto.BFLOAT16, onnx.TensorProto.FLOAT16}
+
+
+def test_a_launch_that_would_start_one_process_alone_is_refused(monkeypatch):
+    """`accelerate launch --cpu --num_processes 2` sets this, and no more; it would be taken for a training in one process."""
+    for name, value in {"ACCELERATE_USE_CPU": "True", "MASTER_ADDR": "127.0.0.1"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    with pytest.raises(ConfigError, match="starts one process, whatever --num_processes says; give it --multi_gpu"), joined(CPU, 1.0):
+        pass
+
+
+def test_more_processes_than_gpus_are_refused(monkeypatch):
+    for name, value in {"WORLD_SIZE": "4", "LOCAL_WORLD_SIZE": "4"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    with pytest.raises(ConfigError, match="4 processes were started here, for 2 GPUs"), joined(torch.device("cuda"), 1.0):
+        pass
 
 
 def test_shares_are_consecutive_and_nearly_equal():
