@@ -31,6 +31,7 @@ KEYS = {
 # Modules that rosdep does not know, or knows too old: they come from requirements/.
 REQUIREMENTS = {
     "torch": "torch",
+    "accelerate": "accelerate",
     "safetensors": "safetensors",
     "mujoco": "mujoco",
     "openvino": "openvino",

@@ -15,6 +15,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from cdp.shares import draw, like
+
 Map = Callable[[Tensor], Tensor]
 
 
@@ -68,7 +70,7 @@ def vjp(fn: Map, x: Tensor, v: Tensor, create_graph: bool = False) -> Tensor:
 
 def random_direction(x: Tensor, generator: torch.Generator) -> Tensor:
     """Directions (N, ...) of unit length, uniform on the sphere of each sample."""
-    v = torch.randn(x.shape, generator=generator, dtype=x.dtype).to(x.device)
+    v = draw(torch.randn, x.shape, generator, x.dtype).to(x.device)
     return v / _norm(v, x)
 
 
@@ -127,7 +129,7 @@ def sigma_max_affine(fn: Map, x: Tensor, r: Tensor, c: Tensor, generator: torch.
 def lambda_max_lanczos(fn: Map, x: Tensor, generator: torch.Generator, steps: int, delta: float | None) -> Tensor:
     """Lower bound (N,) on the largest eigenvalue of ``sym(J)``, exact after d steps; ``v^T J v`` of the Ritz vector v is differentiable, v is not."""
     with torch.no_grad():
-        v = lanczos(lambda u: 0.5 * (jvp(fn, x, u, delta) + vjp(fn, x, u)), random_direction(x, generator), steps)[1][:, -1]
+        v = lanczos(lambda u: 0.5 * (jvp(fn, x, u, delta) + vjp(fn, x, u)), random_direction(x, generator), steps, _spare(generator))[1][:, -1]
     return (v * jvp(fn, x, v, delta)).flatten(1).sum(dim=1)
 
 
@@ -144,7 +146,7 @@ def sigma_max_lanczos(fn: Map, x: Tensor, r: Tensor, c: Tensor, generator: torch
         return r * product + c * vjp(fn, x, product)
 
     with torch.no_grad():
-        v = lanczos(normal, random_direction(x, generator), steps)[1][:, -1]
+        v = lanczos(normal, random_direction(x, generator), steps, _spare(generator))[1][:, -1]
     return _length(r * v + c * jvp(fn, x, v, delta))
 
 
@@ -154,14 +156,15 @@ def lanczos_extremes(matvec: Map, start: Tensor, steps: int) -> tuple[Tensor, Te
     return values[:, 0], values[:, -1]
 
 
-def lanczos(matvec: Map, start: Tensor, steps: int) -> tuple[Tensor, Tensor]:
+def lanczos(matvec: Map, start: Tensor, steps: int, spare: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
     """Ritz values (N, k), ascending, and unit Ritz vectors (N, k, ...) of the symmetric operators behind ``matvec`` (N, ...) -> (N, ...).
 
-    ``k = min(steps, d)`` steps from ``start`` (N, ...) with full reorthogonalisation; exact once ``steps`` reaches d.
+    ``k = min(steps, d)`` steps from ``start`` (N, ...) with full reorthogonalisation; exact once ``steps`` reaches d. ``spare`` draws the
+    direction to go on in where the Krylov space ends.
     """
     basis = [start.flatten(1) / start.flatten(1).norm(dim=1, keepdim=True)]
     rows = []
-    spare = torch.Generator().manual_seed(0)
+    spare = spare if spare is not None else torch.Generator().manual_seed(0)
     for _ in range(min(steps, basis[0].shape[1])):
         product = matvec(basis[-1].reshape(start.shape)).flatten(1)
         rows.append(product)
@@ -169,7 +172,7 @@ def lanczos(matvec: Map, start: Tensor, steps: int) -> tuple[Tensor, Tensor]:
         # Where the Krylov space ends (a multiple of I ends it at once) any other direction goes on: a zero vector would be a false eigenvector.
         ended = left.norm(dim=1, keepdim=True) <= 1e-6 * product.norm(dim=1, keepdim=True)
         # Uniform, since a normal draw could be the very start: both may come from the same seed.
-        other = (torch.rand(product.shape, generator=spare, dtype=product.dtype) - 0.5).to(product.device)
+        other = (draw(torch.rand, product.shape, spare, product.dtype) - 0.5).to(product.device)
         left = torch.where(ended, other, left / left.norm(dim=1, keepdim=True).clamp_min(1e-30))
         left = _orthogonal(left, basis)
         basis.append(left / left.norm(dim=1, keepdim=True).clamp_min(1e-30))
@@ -178,6 +181,10 @@ def lanczos(matvec: Map, start: Tensor, steps: int) -> tuple[Tensor, Tensor]:
     values, weights = torch.linalg.eigh(symmetric_part(projected))
     vectors = (weights.transpose(1, 2) @ q).reshape(len(start), len(rows), *start.shape[1:])
     return values, vectors
+
+
+def _spare(generator: torch.Generator) -> torch.Generator:
+    return like(generator, torch.Generator().manual_seed(0))
 
 
 def _orthogonal(v: Tensor, basis: list[Tensor]) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -14,6 +14,7 @@ from cdp.contraction.measures import Measures
 from cdp.diffusion.conversions import coefficients, x0_to_eps
 from cdp.diffusion.sampler import sampler_steps
 from cdp.diffusion.schedule import Schedule
+from cdp.shares import ALL, Share, SharedGenerator
 
 #: ``denoise(x (B, T, D), t (B,), cond (B, C)) -> x0 (B, T, D)``
 ConditionalDenoise = Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -21,11 +22,15 @@ ConditionalDenoise = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Penalised:
-    """The mean penalty, ready for backward, and what it was computed from: (N,) ``measure`` of each sample and its (N,) ``limit``."""
+    """The mean penalty, ready for backward, and what it was computed from: (N,) ``measure`` of each sample and its (N,) ``limit``.
+
+    ``share`` says which part of a larger set of samples the N are; alone they are all of them.
+    """
 
     loss: Tensor
     measure: Tensor
     limit: Tensor
+    share: Share = ALL
 
     @property
     def violation(self) -> float:
@@ -90,15 +95,31 @@ class ContractionPenalty:
         if config.label == "cdp-step" and solver != "ddim":
             raise ValueError(f"cdp-step is the step map of ddim; it says nothing about {solver}")
 
-    def __call__(self, denoise: ConditionalDenoise, chunk: Tensor, cond: Tensor, generator: torch.Generator) -> Penalised:
-        """Penalise ``denoise`` around clean chunks (B, T, D) under conditions (B, C), which are detached: the penalty does not train the encoder."""
+    def __call__(
+        self,
+        denoise: ConditionalDenoise,
+        chunk: Tensor,
+        cond: Tensor,
+        generator: torch.Generator,
+        share_of: Callable[[int], Share] | None = None,
+    ) -> Penalised:
+        """Penalise ``denoise`` around clean chunks (B, T, D) under conditions (B, C), which are detached: the penalty does not train the encoder.
+
+        One of several processes names by ``share_of`` its part of the samples that are drawn; all give the whole batch and the same generator.
+        """
         count = max(1, round(self.config.fraction * len(chunk)))
         chosen = torch.randperm(len(chunk), generator=generator)[:count].to(chunk.device)
         chunk, cond = chunk[chosen], cond[chosen].detach()
         t, r, c = self._times(count, generator, chunk)
         alpha, sigma = coefficients(self.schedule, t, chunk)
         x = alpha * chunk + sigma * torch.randn(chunk.shape, generator=generator, dtype=chunk.dtype).to(chunk.device)
-        return self.at(bind(denoise, t, cond), x, t, r, c, generator)
+        if share_of is None:
+            return self.at(bind(denoise, t, cond), x, t, r, c, generator)
+        share = share_of(count)
+        x, t, r, c, cond = (rows[share.rows] for rows in (x, t, r, c, cond))
+        if not len(share):
+            return Penalised(x.new_zeros((), requires_grad=True), t, t, share)
+        return replace(self.at(bind(denoise, t, cond), x, t, r, c, SharedGenerator(share, generator)), share=share)
 
     def at(self, fn: Map, x: Tensor, t: Tensor, r: Tensor, c: Tensor, generator: torch.Generator) -> Penalised:
         """The penalty of the map ``fn`` at noisy chunks ``x`` (N, T, D) of times ``t`` (N,); ``r`` and ``c`` (N,) are read by ``cdp-step`` only."""

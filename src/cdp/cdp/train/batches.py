@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from cdp.data.normalise import Stats
+from cdp.shares import Share
 
 
 class Windows(Protocol):
@@ -41,11 +42,15 @@ def batch_indices(length: int, batch_size: int, seed: int, step: int) -> NDArray
     return order[start : start + batch_size]
 
 
-def random_crop(images: NDArray[np.uint8], size: int, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """One random ``size`` x ``size`` crop a window, the same for its frames: (B, To, H, W, 3) -> (B, To, size, size, 3)."""
+def random_crop(images: NDArray[np.uint8], size: int, rng: np.random.Generator, share: Share | None = None) -> NDArray[np.uint8]:
+    """One random ``size`` x ``size`` crop a window, the same for its frames: (B, To, H, W, 3) -> (B, To, size, size, 3).
+
+    The images are the ``share`` of a batch, whose crops are drawn as a whole; the whole batch where that is None.
+    """
     batch, window, height, width, channels = images.shape
     out = np.empty((batch, window, size, size, channels), dtype=np.uint8)
-    tops, lefts = rng.integers(0, height - size + 1, batch), rng.integers(0, width - size + 1, batch)
+    share = share if share is not None else Share(0, batch, batch)
+    tops, lefts = (rng.integers(0, side - size + 1, share.total)[share.rows] for side in (height, width))
     for i, (top, left) in enumerate(zip(tops, lefts, strict=True)):
         out[i] = images[i, :, top : top + size, left : left + size]
     return out

@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,26 @@ KEPT = 2
 
 class CheckpointError(ValueError):
     """A checkpoint that cannot be used; the message says what to do."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a checkpoint's files hold, on the CPU."""
+
+    path: Path
+    state: dict[str, Any]
+    model: dict[str, Tensor]
+    average: dict[str, Tensor]
+    optimiser: dict[str, Tensor]
+
+    def restore(self, model: nn.Module, average: nn.Module, optimiser: torch.optim.Optimizer) -> None:
+        """Set the three to it. Raises :class:`CheckpointError` where it does not fit them."""
+        try:
+            model.load_state_dict(self.model)
+            average.load_state_dict(self.average)
+            _restore_optimiser(optimiser, self.optimiser)
+        except (RuntimeError, KeyError, ValueError) as error:
+            raise _misfit(self.path, error) from error
 
 
 def save_checkpoint(
@@ -64,14 +85,23 @@ def remove_checkpoints(folder: Path) -> None:
 
 def load_checkpoint(path: Path, model: nn.Module, average: nn.Module, optimiser: torch.optim.Optimizer) -> dict[str, Any]:
     """Restore the three in place and return the stored state. Raises :class:`CheckpointError` where the files do not fit them."""
+    found = read_checkpoint(path)
+    found.restore(model, average, optimiser)
+    return found.state
+
+
+def read_checkpoint(path: Path) -> Checkpoint:
+    """The checkpoint in the folder ``path``. Raises :class:`CheckpointError` where its files cannot be read."""
     try:
         state: dict[str, Any] = json.loads((path / STATE).read_text(encoding="utf-8"))
-        model.load_state_dict(load_file(path / "model.safetensors"))
-        average.load_state_dict(load_file(path / "average.safetensors"))
-        _restore_optimiser(optimiser, load_file(path / "optimiser.safetensors"))
-    except (OSError, RuntimeError, KeyError, ValueError, SafetensorError) as error:
-        raise CheckpointError(f"{path}: this checkpoint does not fit ({error}); remove it to go on from an older one") from error
-    return state
+        model, average, optimiser = (load_file(path / f"{name}.safetensors") for name in ("model", "average", "optimiser"))
+    except (OSError, RuntimeError, ValueError, SafetensorError) as error:
+        raise _misfit(path, error) from error
+    return Checkpoint(path, state, model, average, optimiser)
+
+
+def _misfit(path: Path, error: Exception) -> CheckpointError:
+    return CheckpointError(f"{path}: this checkpoint does not fit ({error}); remove it to go on from an older one")
 
 
 def _checkpoints(folder: Path) -> list[Path]:

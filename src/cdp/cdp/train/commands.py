@@ -20,6 +20,7 @@ from cdp.contraction.report import measure_sampler
 from cdp.data.dataset import DemoDataset
 from cdp.networks.policy import parameter_count
 from cdp.train.config import TrainConfig
+from cdp.train.parallel import joined
 from cdp.train.trainer import Trainer, TrainResult
 from cdp.train.validation import encode_windows
 
@@ -40,23 +41,29 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.set_defaults(run=run, takes_overrides=True)
 
 
-def run(args: argparse.Namespace) -> str:
-    """Train, report, write the bundle; the summary line. Raises the errors of its parts, each with a message for the user."""
+def run(args: argparse.Namespace) -> str | None:
+    """Train, report, write the bundle; the summary line, or None where another process writes.
+
+    Raises the errors of its parts, each with a message for the user.
+    """
     config = load_config(args.config, args.overrides)
     if config.output.exists() and not args.overwrite:
         raise ConfigError(f"{config.output} exists and is left as it is; choose another --output, or give --overwrite")
-    if config.threads:
-        torch.set_num_threads(config.threads)
-    device = choose_device(config.device)
-    train, valid = (DemoDataset(config.dataset, split, config.observation, config.horizon) for split in ("train", "valid"))
-    trainer = Trainer(config, train, valid, device)
-    with tqdm(total=config.steps, unit="step", dynamic_ncols=True, file=sys.stderr) as bar:
+    with joined(choose_device(config.device), config.process_timeout_s) as ranks:
+        if config.threads:
+            torch.set_num_threads(config.threads)
+        device = ranks.device
+        train, valid = (DemoDataset(config.dataset, split, config.observation, config.horizon) for split in ("train", "valid"))
+        trainer = Trainer(config, train, valid, device, ranks)
+        with tqdm(total=config.steps, unit="step", dynamic_ncols=True, file=sys.stderr, disable=not ranks.main) as bar:
 
-        def show(done: int, figures: dict[str, float]) -> None:
-            bar.update(done - bar.n)
-            bar.set_postfix({name: f"{value:.3g}" for name, value in figures.items() if name in ("loss", "penalty", "val_error")}, refresh=False)
+            def show(done: int, figures: dict[str, float]) -> None:
+                bar.update(done - bar.n)
+                bar.set_postfix({name: f"{value:.3g}" for name, value in figures.items() if name in ("loss", "penalty", "val_error")}, refresh=False)
 
-        result = trainer.run(args.resume, args.overwrite, show)
+            result = trainer.run(args.resume, args.overwrite, show)
+    if not ranks.main:
+        return None
     report = make_report(result, config, train, valid, device)
     description = PolicyDescription(
         task=config.task,

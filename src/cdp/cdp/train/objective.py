@@ -8,6 +8,7 @@ from torch import Tensor
 from cdp.contraction.penalties import ConditionalDenoise
 from cdp.diffusion.conversions import coefficients
 from cdp.diffusion.schedule import Schedule
+from cdp.shares import draw
 
 SNR_RANGE = (0.1, 5.0)
 
@@ -41,8 +42,8 @@ def diffusion_loss(
 
     ``denoise`` gives x0 whatever its network predicts; ``prediction`` says what that is, for :func:`error_weight`.
     """
-    t = torch.rand(len(chunk), generator=generator).to(chunk.device) * (schedule.t_max - schedule.t_min) + schedule.t_min
+    t = draw(torch.rand, (len(chunk),), generator).to(chunk.device) * (schedule.t_max - schedule.t_min) + schedule.t_min
     alpha, sigma = coefficients(schedule, t, chunk)
-    noise = torch.randn(chunk.shape, generator=generator).to(chunk.device)
+    noise = draw(torch.randn, chunk.shape, generator).to(chunk.device)
     error = (denoise(alpha * chunk + sigma * noise, t, cond) - chunk).square().flatten(1).mean(dim=1)
     return (error * error_weight(alpha.flatten(), sigma.flatten(), weighting, prediction)).mean()

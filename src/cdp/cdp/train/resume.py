@@ -9,6 +9,9 @@ from typing import Any
 from cdp.config import to_mapping
 from cdp.train.checkpoint import CheckpointError, latest_checkpoint
 
+# Settings that checkpoints of earlier versions do not name, and what those were trained with.
+_ADDED = {"precision": "fp32"}
+
 
 class TrainingError(RuntimeError):
     """A training that cannot go on; the message says what was kept and what to do."""
@@ -32,9 +35,17 @@ def identity_of(config: Any, free: Collection[str], dataset_sha256: str) -> dict
 
 def check_identity(checkpoint: Path, stored: Mapping[str, Any], now: Mapping[str, Any]) -> None:
     """Raises :class:`CheckpointError`, naming the first difference, where the checkpoint is of another training."""
+    stored = {**_ADDED, **stored}
     for key, value in now.items():
         if stored.get(key) != value:
             raise CheckpointError(
                 f"{checkpoint} is of another training: its {key} was {stored.get(key)!r}, now it is {value!r}; "
                 "give the same configuration and data, or choose another --output"
             )
+
+
+def check_alike(main: Mapping[str, Any], here: Mapping[str, Any]) -> None:
+    """Raises :class:`TrainingError`, naming the first difference, where a process trains something else than the main one."""
+    for key, value in here.items():
+        if main.get(key) != value:
+            raise TrainingError(f"the processes differ: {key} is {main.get(key)!r} for the main one and {value!r} here; give all of them the same")

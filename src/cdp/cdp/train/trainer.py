@@ -5,7 +5,9 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,22 +17,28 @@ from torch import Tensor
 from cdp.contraction.dual import PenaltyWeight
 from cdp.contraction.penalties import ContractionPenalty, Penalised
 from cdp.networks.policy import VisionPolicy, build_policy
+from cdp.shares import Share, SharedGenerator, draw
 from cdp.train.batches import Windows, batch_indices, image_tensor, random_crop, step_generator
-from cdp.train.checkpoint import load_checkpoint, remove_checkpoints, save_checkpoint
+from cdp.train.checkpoint import Checkpoint, read_checkpoint, remove_checkpoints, save_checkpoint
 from cdp.train.clock import TrainingClock
 from cdp.train.config import TrainConfig
+from cdp.train.forward import Forward, deterministic_kernels
 from cdp.train.interrupt import TrainingInterrupted, stop_between_steps
 from cdp.train.log import TrainingLog
 from cdp.train.objective import diffusion_loss
 from cdp.train.optimiser import learning_rate, make_optimiser, update_average
-from cdp.train.resume import TrainingError, check_identity, checkpoint_to_resume, identity_of
+from cdp.train.parallel import Ranks
+from cdp.train.resume import TrainingError, check_alike, check_identity, checkpoint_to_resume, identity_of
 from cdp.train.validation import Validation, validate
 
 #: Called after each step with the steps done and what to show.
 Progress = Callable[[int, dict[str, float]], None]
 
-# Settings that a resumed run may change: none of them moves the loss curve.
-_FREE_KEYS = ("run_dir", "output", "log_every", "validate_every", "checkpoint_every", "dataset", "report_windows", "report_seeds")
+# Settings that a resumed run may change: none of them moves the loss curve, threads and compile but for rounding.
+_FREE_KEYS = (
+    *("run_dir", "output", "log_every", "validate_every", "checkpoint_every", "dataset", "report_windows", "report_seeds"),
+    *("process_timeout_s", "threads", "compile"),
+)
 
 
 @dataclass(frozen=True)
@@ -49,9 +57,13 @@ class TrainResult:
 
 
 class Trainer:
-    """One training of ``config`` on two splits. ``device`` is where it runs."""
+    """One training of ``config`` on two splits. ``device`` is where it runs, ``ranks`` the processes that share each batch of it."""
 
-    def __init__(self, config: TrainConfig, train: Windows, valid: Windows, device: torch.device) -> None:
+    def __init__(self, config: TrainConfig, train: Windows, valid: Windows, device: torch.device, ranks: Ranks | None = None) -> None:
+        self.ranks = ranks if ranks is not None else Ranks()
+        if config.batch_size < self.ranks.size:
+            raise TrainingError(f"batch_size: {config.batch_size} leaves some of the {self.ranks.size} processes without a row; start fewer")
+        deterministic_kernels(device)
         if not len(train) or not len(valid):
             raise TrainingError(f"the data set has {len(train)} training and {len(valid)} validation rows; it needs some of both")
         self.config, self.train, self.valid, self.device = config, train, valid, device
@@ -66,6 +78,7 @@ class Trainer:
                 schedule=config.diffusion,
             )
         self.policy = policy.to(device).train()
+        self.forward = Forward(self.policy, device, config.precision, config.compile)
         self.average = copy.deepcopy(self.policy).eval().requires_grad_(False)
         self.optimiser = make_optimiser(self.policy, config.optimiser)
         self.penalty = ContractionPenalty(config.contraction, config.diffusion, config.sampler.steps, config.sampler.solver)
@@ -84,28 +97,30 @@ class Trainer:
         SIGINT or SIGTERM end it after the step, with a checkpoint, as :class:`TrainingInterrupted`.
         Raises :class:`TrainingError` where the loss is no longer finite, and for checkpoints of another configuration or data set.
         """
-        if overwrite and not resume:
+        if overwrite and not resume and self.ranks.main:
             remove_checkpoints(self._checkpoints)
         done = self._restore(resume)
         config = self.config
-        validation = validate(self.average, self.valid, config, self.device) if done >= config.steps else None
-        with TrainingLog(config.run_folder, done) as log, stop_between_steps() as stop:
+        main = self.ranks.main
+        validation = self._validate() if done >= config.steps else None
+        with TrainingLog(config.run_folder, done) if main else nullcontext() as log, stop_between_steps() as stop:
             for step in range(done, config.steps):
                 started = time.perf_counter()
                 figures = self.step(step)
                 self._clock.total_s += time.perf_counter() - started
                 done = step + 1
                 last = done == config.steps
-                if done % config.log_every == 0 or last:
+                if log is not None and (done % config.log_every == 0 or last):
                     log.write(done, self._logged(figures, step))
                 if done % config.validate_every == 0 or last:
-                    validation = validate(self.average, self.valid, config, self.device)
+                    validation = self._validate()
                     figures["val_error"] = validation.action_error
-                    log.write(done, {f"valid/{name}": value for name, value in vars(validation).items()})
-                stopped = stop.is_set() and not last
+                    if log is not None:
+                        log.write(done, {f"valid/{name}": value for name, value in vars(validation).items()})
+                stopped = self.ranks.any(stop.is_set()) and not last
                 if done % config.checkpoint_every == 0 or last or stopped:
-                    self._save(done)
-                if progress is not None:
+                    self.ranks.first(partial(self._save, done))
+                if main and progress is not None:
                     progress(done, figures)
                 if stopped:
                     raise TrainingInterrupted.after(done, config.steps, self._checkpoints)
@@ -116,16 +131,19 @@ class Trainer:
     def step(self, step: int) -> dict[str, float]:
         """One update of the weights, number ``step`` (from 0), and its figures. Raises :class:`TrainingError` where the loss is not finite."""
         config = self.config
+        share = self.ranks.share(config.batch_size)
         generator = step_generator(config.seed, step)
-        image, lowdim, chunk = self._batch(step, generator)
+        if self.ranks.size > 1:
+            generator = SharedGenerator(share, generator)
+        image, lowdim, chunk = self._batch(step, generator, share)
         rate = learning_rate(config.optimiser, step, config.steps)
         for group in self.optimiser.param_groups:
             group["lr"] = rate
         self.optimiser.zero_grad(set_to_none=True)
-        cond = self.policy.encode(image, lowdim)
+        cond = self.forward.encode(image, lowdim)
         repeats = config.noise_samples
         loss = diffusion_loss(
-            self.policy.denoise,
+            self.forward.denoise,
             chunk.repeat_interleave(repeats, 0),
             cond.repeat_interleave(repeats, 0),
             config.diffusion,
@@ -133,16 +151,17 @@ class Trainer:
             generator,
             config.network.denoiser.prediction,
         )
-        value = float(loss.detach())
+        value = self.ranks.sum(float(loss.detach()) * share.weight)
         if not np.isfinite(value):
             raise TrainingError(
                 f"the loss is {value} at step {step}; checkpoints up to there are kept in {config.run_folder}; lower the learning rate"
             )
-        loss.backward()  # type: ignore[no-untyped-call]
+        (loss * share.weight).backward()  # type: ignore[no-untyped-call]
         figures = {"loss": value}
         if config.contraction.active and step % config.contraction.every == 0:
-            self._penalty_figures = self._penalise(chunk, cond.detach(), generator)
+            self._penalty_figures = self._penalise(self.ranks.whole(chunk, share), self.ranks.whole(cond.detach(), share), generator)
         figures |= self._penalty_figures
+        self.ranks.sum_gradients(self.policy.parameters())
         figures["gradient_norm"] = float(torch.nn.utils.clip_grad_norm_(self.policy.parameters(), config.optimiser.clip_norm))
         self.optimiser.step()
         update_average(self.average, self.policy, config.optimiser.ema_decay, step)
@@ -152,9 +171,10 @@ class Trainer:
     def _penalise(self, chunk: Tensor, cond: Tensor, generator: torch.Generator) -> dict[str, float]:
         """Add the penalty's gradient, by a backward pass of its own so that its cost can be told."""
         started = time.perf_counter()
-        penalised: Penalised = self.penalty(self.policy.denoise, chunk, cond, generator)
+        penalised: Penalised = self.penalty(self.policy.denoise, chunk, cond, generator, self.ranks.share if self.ranks.size > 1 else None)
         gamma = self.weight.value
-        (gamma * penalised.loss).backward()  # type: ignore[no-untyped-call]
+        (gamma * penalised.share.weight * penalised.loss).backward()  # type: ignore[no-untyped-call]
+        penalised = self.ranks.whole_penalised(penalised)
         violation = penalised.violation
         self.weight.update(violation)
         figures = {
@@ -166,16 +186,19 @@ class Trainer:
         self._clock.penalty_s += time.perf_counter() - started
         return figures
 
-    def _batch(self, step: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+    def _batch(self, step: int, generator: torch.Generator, share: Share) -> tuple[Tensor, Tensor, Tensor]:
         config = self.config
-        batch = self.train.batch(batch_indices(len(self.train), config.batch_size, config.seed, step))
+        batch = self.train.batch(batch_indices(len(self.train), config.batch_size, config.seed, step)[share.rows])
         encoder = config.network.encoder
         size = encoder.crop_size if encoder.kind == "vision" else config.observation.image_size
-        cropped = random_crop(batch["image"], size, np.random.default_rng((config.seed, step)))
+        cropped = random_crop(batch["image"], size, np.random.default_rng((config.seed, step)), share)
         lowdim = torch.from_numpy(batch["lowdim"])
         if config.lowdim_noise > 0.0:
-            lowdim = lowdim + config.lowdim_noise * torch.randn(lowdim.shape, generator=generator)
+            lowdim = lowdim + config.lowdim_noise * draw(torch.randn, lowdim.shape, generator)
         return image_tensor(cropped, self.device), lowdim.to(self.device), torch.from_numpy(batch["action"]).to(self.device)
+
+    def _validate(self) -> Validation:
+        return self.ranks.first(lambda: validate(self.average, self.valid, self.config, self.device))
 
     def _logged(self, figures: dict[str, float], step: int) -> dict[str, float]:
         values = {f"train/{name}": value for name, value in figures.items()}
@@ -196,16 +219,25 @@ class Trainer:
         save_checkpoint(self._checkpoints, done, self.policy, self.average, self.optimiser, state)
 
     def _restore(self, resume: bool) -> int:
-        newest = checkpoint_to_resume(self._checkpoints, resume)
-        if newest is None:
+        identity = self._identity()
+        check_alike(self.ranks.first(lambda: identity), identity)
+        found = self.ranks.first(lambda: self._newest(resume))
+        if found is None:
+            self.ranks.align(self.policy)
+            self.ranks.align(self.average)
             return 0
-        state = load_checkpoint(newest, self.policy, self.average, self.optimiser)
-        check_identity(newest, state["identity"], self._identity())
+        found.restore(self.policy, self.average, self.optimiser)
+        state = found.state
+        check_identity(found.path, state["identity"], identity)
         self._clock = replace(self._clock, **state["clock"])
         self._smooth_loss = float(state["smooth_loss"])
         self.weight.value = float(state["gamma"])
         self._penalty_figures = dict(state["penalty"])
         return int(state["step"])
+
+    def _newest(self, resume: bool) -> Checkpoint | None:
+        newest = checkpoint_to_resume(self._checkpoints, resume)
+        return None if newest is None else read_checkpoint(newest)
 
     def _identity(self) -> dict[str, Any]:
         return identity_of(self.config, _FREE_KEYS, self.train.sha256)
