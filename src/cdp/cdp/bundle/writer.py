@@ -95,7 +95,7 @@ def _fill(
     observation = description.observation
     size = observation.image_size
     shapes = Shapes(observation.window, size, size, observation.lowdim_width, description.horizon, description.action_width)
-    parity = export(policy, shapes, folder / ENCODER, folder / DENOISER)
+    parity = export(policy, shapes, description.schedule, folder / ENCODER, folder / DENOISER)
     report = {**report, "export": {f"{model}_max_abs_difference_to_torch": value for model, value in parity.items()}}
     # Clones, since safetensors refuses tensors that share memory.
     save_file({key: value.detach().cpu().contiguous().clone() for key, value in policy.state_dict().items()}, str(folder / WEIGHTS))
