@@ -34,7 +34,7 @@ ROOT = Path(__file__).parents[3]
 MAPPINGS = {
     "vp_cosine": {"kind": "vp_cosine"},
     "vp_linear": {"kind": "vp_linear"},
-    "edm": {"kind": "edm", "sigma_max": 20.0, "sigma_min": 0.02},
+    "edm": {"kind": "edm", "sigma_max": 20.0},
     "flow": {"kind": "flow"},
 }
 #: Each path, with each prediction that it has.
