@@ -148,6 +148,11 @@ def _convert(value: Any, hint: Any, key: str) -> Any:
 def _convert_union(value: Any, args: tuple[Any, ...], key: str) -> Any:
     if value is None and type(None) in args:
         return None
+    members = tuple(arg for arg in args if arg is not type(None))
+    if all(_kinds(member) for member in members) and not isinstance(value, members):
+        if not isinstance(value, Mapping):
+            raise ConfigError(f"{key}: {value!r} is not a mapping of keys to values, kind one of {_known_kinds(members)}")
+        return from_mapping(chosen_by_kind(members, value, f"{key}."), value, f"{key}.")
     errors = []
     for arg in args:
         if arg is type(None):
@@ -157,6 +162,29 @@ def _convert_union(value: Any, args: tuple[Any, ...], key: str) -> Any:
         except ConfigError as error:
             errors.append(str(error))
     raise ConfigError(errors[0])
+
+
+def chosen_by_kind(members: Sequence[type[T]], data: Mapping[str, Any], where: str = "") -> type[T]:
+    """The dataclass of ``members`` whose field ``kind`` allows ``data["kind"]``; the first one where ``data`` has no kind.
+
+    Raises :class:`ConfigError`, ``where`` leading the key in its message, for a kind that none allows.
+    """
+    if "kind" not in data:
+        return members[0]
+    for member in members:
+        if data["kind"] in _kinds(member):
+            return member
+    raise ConfigError(f"{where}kind: {data['kind']!r} is not one of {_known_kinds(members)}")
+
+
+def _known_kinds(members: Sequence[Any]) -> str:
+    return ", ".join(repr(kind) for member in members for kind in _kinds(member))
+
+
+def _kinds(hint: Any) -> tuple[Any, ...]:
+    """Choices of a dataclass's field ``kind``; none for anything else."""
+    fields = dataclasses.fields(hint) if dataclasses.is_dataclass(hint) else ()
+    return next((tuple(f.metadata.get("choices") or ()) for f in fields if f.name == "kind"), ())
 
 
 def _convert_sequence(value: Any, origin: type, args: tuple[Any, ...], key: str) -> Any:

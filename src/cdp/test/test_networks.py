@@ -124,9 +124,9 @@ def test_a_policy_gives_x0_whatever_its_network_predicts(prediction, convert):
     denoiser.network = Right()
     torch.testing.assert_close(denoiser(x, t, torch.zeros(6, 16)), x0)
     assert torch.isfinite(denoiser(x, torch.ones_like(t), torch.zeros(6, 16))).all(), "beyond the schedule too"
-    with pytest.raises(ValueError, match="prediction 'score' needs no conversion"):
+    with pytest.raises(ValueError, match="prediction 'score' is not one of x0, eps, v, flow"):
         ConvertedDenoiser(Right(), "score", schedule)
-    with pytest.raises(ConfigError, match=r"denoiser.prediction: 'score' is not one of 'x0', 'eps', 'v'"):
+    with pytest.raises(ConfigError, match=r"denoiser.prediction: 'score' is not one of 'x0', 'eps', 'v', 'flow'"):
         from_mapping(NetworkConfig, {"denoiser": {"prediction": "score"}})
 
 

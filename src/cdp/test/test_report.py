@@ -8,7 +8,7 @@ import torch
 
 from cdp.contraction.report_errors import prediction_gains, root_mean_square, solver_errors, state_gains
 from cdp.contraction.report_lipschitz import independent_pair_ratios, pair_distance, sigma_max, tiny_pair_ratios
-from cdp.contraction.report_paths import expansion_limit, path_excess, step_factors
+from cdp.contraction.report_paths import path_excess, step_factors
 from cdp.contraction.report_sampler import Sampler, spread
 from cdp.contraction.report_spread import action_spread, mode_labels
 from cdp.diffusion.conversions import coefficients
@@ -100,11 +100,6 @@ def test_rounding_does_not_pass_for_expansion_in_single_precision():
 def test_pairs_of_one_point_have_no_ratio():
     same = torch.ones(2, 4, *SHAPE)
     assert len(independent_pair_ratios(same, same)) == 0
-
-
-def test_the_limit_is_alpha_on_a_variance_preserving_schedule():
-    for t in (0.01, 0.3, 0.7, 0.99):
-        assert expansion_limit(SCHEDULE, t) == pytest.approx(SCHEDULE.alpha(t), rel=1e-9)
 
 
 @pytest.mark.parametrize("std", [0.3, 0.98, 1.02, 2.0])

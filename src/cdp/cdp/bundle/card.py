@@ -32,6 +32,7 @@ def render_card(manifest: Manifest, card: Card, report: Mapping[str, Any]) -> st
         "observation window": f"{observation.window} at {observation.rate_hz:g} Hz",
         "action": f"{policy.horizon} rows of {policy.action_width} ({policy.action_space}) at {observation.rate_hz:g} Hz",
         "sampler": f"{policy.solver}, {policy.steps} steps, {policy.schedule.grid} grid",
+        "noise path": policy.schedule.kind,
         "dataset": policy.dataset or "(unnamed)",
         "dataset SHA-256": f"`{policy.dataset_sha256}`",
         "software": f"cdp {manifest.software_version}, {manifest.format}",

@@ -20,6 +20,7 @@ from torch import nn
 
 from cdp.bundle.errors import BundleError
 from cdp.bundle.manifest import PolicyDescription
+from cdp.diffusion.path import NoisePath
 from cdp.networks.policy import VisionPolicy
 
 PARITY_TOLERANCE = 1e-4
@@ -45,10 +46,11 @@ class Shapes:
         image = torch.rand((1, self.window, 3, self.height, self.width), generator=generator)
         return image, torch.rand((1, self.window, self.lowdim_width), generator=generator) * 2 - 1
 
-    def noisy(self, batch: int, condition_width: int, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Random ``x`` (B, T, D), ``t`` (B,) in (0, 1] and ``cond`` (B, C)."""
+    def noisy(self, batch: int, condition_width: int, path: NoisePath, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Random ``x`` (B, T, D) and ``t`` (B,) as on ``path``, and ``cond`` (B, C)."""
         x = torch.randn((batch, self.horizon, self.action_width), generator=generator)
-        return x, 1 - torch.rand(batch, generator=generator), torch.randn((batch, condition_width), generator=generator)
+        t = path.training_time(1 - torch.rand(batch, generator=generator))
+        return path.size(t)[:, None, None] * x, t, torch.randn((batch, condition_width), generator=generator)
 
 
 def shapes_of(description: PolicyDescription) -> Shapes:
@@ -58,8 +60,8 @@ def shapes_of(description: PolicyDescription) -> Shapes:
     return Shapes(observation.window, size, size, observation.lowdim_width, description.horizon, description.action_width)
 
 
-def export(policy: VisionPolicy, shapes: Shapes, encoder_path: Path, denoiser_path: Path) -> dict[str, float]:
-    """Write both models and return the largest difference from torch on random inputs, by model.
+def export(policy: VisionPolicy, shapes: Shapes, path: NoisePath, encoder_path: Path, denoiser_path: Path) -> dict[str, float]:
+    """Write both models and return the largest difference from torch on random inputs, of noisy chunks on ``path``, by model.
 
     The encoder takes batch 1, the denoiser any batch. The policy is copied to the CPU and left as it is. Raises :class:`BundleError` where the two
     disagree by more than :data:`PARITY_TOLERANCE`.
@@ -70,9 +72,9 @@ def export(policy: VisionPolicy, shapes: Shapes, encoder_path: Path, denoiser_pa
     with torch.no_grad():
         condition_width = int(encoder(*observation).shape[-1])
     _export_one(encoder, observation, ("image", "lowdim"), "cond", encoder_path, dynamic_batch=False)
-    _export_one(denoiser, shapes.noisy(2, condition_width, generator), ("x", "t", "cond"), "x0", denoiser_path, dynamic_batch=True)
+    _export_one(denoiser, shapes.noisy(2, condition_width, path, generator), ("x", "t", "cond"), "x0", denoiser_path, dynamic_batch=True)
     observations = [shapes.observation(generator) for _ in range(_PARITY_DRAWS)]
-    noisy = [shapes.noisy(batch, condition_width, generator) for batch in _DENOISER_BATCHES for _ in range(_PARITY_DRAWS)]
+    noisy = [shapes.noisy(batch, condition_width, path, generator) for batch in _DENOISER_BATCHES for _ in range(_PARITY_DRAWS)]
     return {
         "encoder": _parity(encoder, encoder_path, ("image", "lowdim"), observations),
         "denoiser": _parity(denoiser, denoiser_path, ("x", "t", "cond"), noisy),

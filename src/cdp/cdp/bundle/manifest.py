@@ -11,6 +11,7 @@ from typing import Any
 from cdp.bundle.errors import BundleError
 from cdp.config import ConfigError, from_mapping, setting, to_mapping
 from cdp.data.spec import ObservationSpec
+from cdp.diffusion.paths import PathConfig
 from cdp.diffusion.sampler import SOLVERS
 from cdp.diffusion.schedule import Schedule
 
@@ -44,7 +45,7 @@ class PolicyDescription:
     dataset: str = setting("", help="name of the training file")
     action_space: str = setting(SPACE_EEF_POSE, choices=(SPACE_EEF_POSE,), help="meaning of an action row")
     action_width: int = setting(10, low=10, high=10, help="D, numbers in an action row")
-    schedule: Schedule = field(default_factory=Schedule)
+    schedule: PathConfig = field(default_factory=Schedule)
     steps: int = setting(3, low=1, high=100, help="sampler steps that the report's figures are for")
     solver: str = setting("ddim", choices=SOLVERS, help="solver that the report's figures are for")
 

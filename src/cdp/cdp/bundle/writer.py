@@ -76,7 +76,7 @@ def export_models(folder: Path, policy: VisionPolicy, description: PolicyDescrip
 
     Raises :class:`BundleError` where a model differs from torch.
     """
-    parity = export(policy, shapes_of(description), folder / ENCODER, folder / DENOISER)
+    parity = export(policy, shapes_of(description), description.schedule, folder / ENCODER, folder / DENOISER)
     weights = sha256_of(folder / WEIGHTS)
     for model, name in (("encoder", ENCODER), ("denoiser", DENOISER)):
         add_metadata(folder / name, model_metadata(model, description, weights))

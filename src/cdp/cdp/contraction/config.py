@@ -27,17 +27,20 @@ GAMMA_RANGE = (0.0, 1e3)
 class ContractionConfig:
     """Penalty ``gamma * mean_i p(J_i)`` on the Jacobian ``J = d x0_hat / d a_t`` of the denoiser, the condition held fixed.
 
-    ``cdp-saturating``: ``e / (e + kappa)`` with ``e = ||J||_F^2``.
-    ``cdp-hinge``: ``relu(lambda_max(sym J) - (alpha_t - beta))^2``, the condition under which the probability-flow ODE contracts as it is sampled.
-    ``cdp-frobenius``: ``mean((sym J + beta I)^2)`` elementwise, as released with arXiv 2601.01003.
-    ``cdp-step``: ``relu(sigma_max(r I + c J) - (1 - beta))^2`` on a step of the deployed sampler.
+    Off the variance-preserving paths ``J_y = size(t) J``, with ``size = sqrt(alpha^2 + sigma^2)``, is the Jacobian with respect to the standardised
+    state ``a_t / size``, r_y and c_y are the coefficients of its step, and l_t is ``NoisePath.contraction_limit``; on them J_y = J and l_t = alpha_t.
+
+    ``cdp-saturating``: ``e / (e + kappa)`` with ``e = ||J_y||_F^2``.
+    ``cdp-hinge``: ``relu(lambda_max(sym J) - (l_t - beta))^2``, the condition under which the probability-flow ODE contracts as it is sampled.
+    ``cdp-frobenius``: ``mean((sym J_y + beta I)^2)`` elementwise, as released with arXiv 2601.01003.
+    ``cdp-step``: ``relu(sigma_max(r_y I + c_y J_y) - (1 - beta))^2`` on a step of the deployed sampler.
     ``cdp-paper``: ``max(-beta, lambda_max(sym J_eps) + f / h)`` with ``J_eps = d eps_hat / d a_t``, as printed in arXiv 2601.01003. For comparison
     only: it is the condition of the forward, noising direction, not of sampling.
     ``diffusion``: none.
 
     ``gamma: auto`` moves gamma by projected gradient ascent on the constraint that the share of penalised samples over their limit be
     ``target_violation``: ``gamma <- clip(gamma + gamma_rate (share - target_violation), gamma_min, gamma_max)`` after each penalised step. The limit
-    is kappa, alpha_t - beta, 1 - beta or -f / h - beta in the order above; ``cdp-frobenius`` has none.
+    is kappa, l_t - beta, 1 - beta or -f / h - beta in the order above; ``cdp-frobenius`` has none.
     """
 
     label: str = setting("cdp-saturating", choices=LABELS, help="the penalty; diffusion is the baseline without one")
@@ -51,12 +54,12 @@ class ContractionConfig:
     beta: float = setting(0.1, low=0.0, high=1.0, help="margin of the other penalties")
     fraction: float = setting(0.25, low=0.0, high=1.0, help="fraction of the batch that is penalised")
     every: int = setting(2, low=1, high=1000, help="training steps from one penalised step to the next")
-    t_max: float = setting(1.0, low=0.001, high=1.0, help="diffusion times above this are not penalised")
+    t_max: float = setting(1.0, low=0.001, high=1.0, help="diffusion times above this are not penalised; edm: 2/pi atan(sigma) in place of its time")
     estimator: str = setting(
         "auto", choices=ESTIMATORS, help=f"how the Jacobian is measured; auto: exact for chunks of up to {EXACT_UP_TO} numbers, else the cheapest"
     )
     derivative: str = setting("central", choices=("central", "jvp"), help="J v by central differences (cheap) or by forward differentiation (exact)")
-    delta: float = setting(0.1, low=1e-4, high=1.0, help="length of the central difference, in normalised actions")
+    delta: float = setting(0.1, low=1e-4, high=1.0, help="length of the central difference, in standardised states")
     probes: int = setting(1, low=1, high=64, help="hutchinson: random directions a sample in an estimate of a Frobenius norm")
     iterations: int = setting(2, low=1, high=50, help="power: iterations for an eigenvalue or a singular value")
     lanczos_steps: int = setting(6, low=2, high=64, help="lanczos: steps for an eigenvalue or a singular value")

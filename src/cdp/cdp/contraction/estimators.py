@@ -20,6 +20,15 @@ from cdp.shares import draw, like
 Map = Callable[[Tensor], Tensor]
 
 
+def standardised_map(fn: Map, size: Tensor) -> Map:
+    """``y -> fn(size y)`` with size (N,): of a map of noisy states that of the states divided by their size, so that one ``delta`` suits all."""
+
+    def scaled(y: Tensor) -> Tensor:
+        return fn(size.repeat(len(y) // len(size)).reshape((-1,) + (1,) * (y.ndim - 1)) * y)
+
+    return scaled
+
+
 def exact_jacobian(fn: Map, x: Tensor) -> Tensor:
     """J (N, d, d), row by row through autograd; differentiable. For small d, and the oracle of the estimators."""
     with torch.enable_grad():

@@ -9,11 +9,12 @@ import torch
 from torch import Tensor
 
 from cdp.contraction.config import ContractionConfig
-from cdp.contraction.estimators import Map
+from cdp.contraction.estimators import Map, standardised_map
 from cdp.contraction.measures import Measures
 from cdp.diffusion.conversions import coefficients, x0_to_eps
+from cdp.diffusion.path import NoisePath
 from cdp.diffusion.sampler import sampler_steps
-from cdp.diffusion.schedule import Schedule
+from cdp.diffusion.steps import standardised_step
 from cdp.shares import ALL, Share, SharedGenerator
 
 #: ``denoise(x (B, T, D), t (B,), cond (B, C)) -> x0 (B, T, D)``
@@ -53,14 +54,17 @@ def literal_hinge(measure: Tensor, limit: Tensor, beta: float) -> Tensor:
     return (measure - limit - beta).clamp_min(-beta)
 
 
-def paper_limit(schedule: Schedule, t: Tensor) -> Tensor:
-    """``-f / h`` at times (N,): ``f = d ln(alpha) / dt`` and ``h = g^2 / (2 sigma) = sigma (d ln(sigma) / dt - d ln(alpha) / dt)``."""
+def paper_limit(schedule: NoisePath, t: Tensor) -> Tensor:
+    """``-f / h`` at times (N,): ``f = d ln(alpha) / dt`` and ``h = g^2 / (2 sigma) = sigma (d ln(sigma) / dt - d ln(alpha) / dt)``.
+
+    Wants alpha > 0, where f and g are finite.
+    """
     f = schedule.dlog_alpha_dt(t)
     limit: Tensor = -f / (schedule.sigma(t) * (schedule.dlog_sigma_dt(t) - f))
     return limit
 
 
-def eps_map(fn: Map, t: Tensor, schedule: Schedule) -> Map:
+def eps_map(fn: Map, t: Tensor, schedule: NoisePath) -> Map:
     """The noise that a map to x0 at times (N,) implies; of a network that predicts the noise it is the network itself."""
 
     def eps(x: Tensor) -> Tensor:
@@ -84,16 +88,21 @@ def bind(denoise: ConditionalDenoise, t: Tensor, cond: Tensor) -> Map:
 class ContractionPenalty:
     """The penalty of a configuration, on a random part of a batch and at random times.
 
-    ``steps`` and ``solver`` are those of the deployed sampler, on whose grid ``cdp-step`` looks at the step map.
+    ``steps`` and ``solver`` are those of the deployed sampler, on whose grid ``cdp-step`` looks at the step map. Every Jacobian is estimated with
+    respect to the standardised state ``a_t / size(t)`` (:meth:`NoisePath.size`, 1 on a variance-preserving path); those of ``cdp-hinge`` and
+    ``cdp-paper`` are then taken back to a_t, in which their limits are written. Raises ValueError for a label that does not suit solver or path.
     """
 
-    def __init__(self, config: ContractionConfig, schedule: Schedule, steps: int, solver: str) -> None:
+    def __init__(self, config: ContractionConfig, schedule: NoisePath, steps: int, solver: str) -> None:
         self.config = config
         self.schedule = schedule
         self.measures = Measures(config)
-        self._steps = sampler_steps(steps, "ddim", schedule)
+        self._steps = [standardised_step(step, schedule) for step in sampler_steps(steps, "ddim", schedule)]
+        self._window_end = schedule.window_end(config.t_max)
         if config.label == "cdp-step" and solver != "ddim":
             raise ValueError(f"cdp-step is the step map of ddim; it says nothing about {solver}")
+        if config.label == "cdp-paper" and schedule.alpha(schedule.t_max) <= 0.0:
+            raise ValueError(f"cdp-paper is written in f and g of the path, which are unbounded where alpha of {schedule.kind} is 0; lower its t_max")
 
     def __call__(
         self,
@@ -122,35 +131,39 @@ class ContractionPenalty:
         return replace(self.at(bind(denoise, t, cond), x, t, r, c, SharedGenerator(share, generator)), share=share)
 
     def at(self, fn: Map, x: Tensor, t: Tensor, r: Tensor, c: Tensor, generator: torch.Generator) -> Penalised:
-        """The penalty of the map ``fn`` at noisy chunks ``x`` (N, T, D) of times ``t`` (N,); ``r`` and ``c`` (N,) are read by ``cdp-step`` only."""
+        """The penalty of the map ``fn`` at noisy chunks ``x`` (N, T, D) of times ``t`` (N,).
+
+        ``r`` and ``c`` (N,), those of :func:`standardised_step`, are read by ``cdp-step`` only.
+        """
         config = self.config
         measures = self.measures
+        size = self.schedule.size(t)
+        unit, y = standardised_map(fn, size), x / size.reshape((-1,) + (1,) * (x.ndim - 1))
         if config.label == "cdp-saturating":
-            e = measures.frobenius_squared(fn, x, generator)
+            e = measures.frobenius_squared(unit, y, generator)
             return Penalised(saturating(e, config.kappa).mean(), e.detach(), torch.full_like(t, config.kappa))
         if config.label == "cdp-hinge":
-            e, limit = measures.lambda_max_symmetric(fn, x, generator), self.schedule.alpha(t) - config.beta
+            e, limit = measures.lambda_max_symmetric(unit, y, generator) / size, self.schedule.contraction_limit(t) - config.beta
             return Penalised(squared_hinge(e, limit).mean(), e.detach(), limit)
         if config.label == "cdp-step":
-            e, limit = measures.sigma_max_affine(fn, x, r, c, generator), torch.full_like(t, 1.0 - config.beta)
+            e, limit = measures.sigma_max_affine(unit, y, r, c, generator), torch.full_like(t, 1.0 - config.beta)
             return Penalised(squared_hinge(e, limit).mean(), e.detach(), limit)
         if config.label == "cdp-paper":
-            e = measures.lambda_max_symmetric(eps_map(fn, t, self.schedule), x, generator)
+            e = measures.lambda_max_symmetric(standardised_map(eps_map(fn, t, self.schedule), size), y, generator) / size
             limit = paper_limit(self.schedule, t) - config.beta
             return Penalised(literal_hinge(e, limit, config.beta).mean(), e.detach(), limit)
         if config.label == "cdp-frobenius":
-            e = measures.symmetric_frobenius_squared(fn, x, generator, config.beta) / x[0].numel() ** 2
+            e = measures.symmetric_frobenius_squared(unit, y, generator, config.beta) / x[0].numel() ** 2
             return Penalised(e.mean(), e.detach(), torch.zeros_like(t))
         raise ValueError(f"{config.label} has no penalty")
 
     def _times(self, count: int, generator: torch.Generator, like: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Times (N,) up to ``t_max`` and the step coefficients (N,) there: uniform, or for ``cdp-step`` those of the deployed grid."""
+        """Times (N,) of the window and the step coefficients (N,) there: training times, or for ``cdp-step`` those of the deployed grid."""
         if self.config.label == "cdp-step":
-            allowed = [step for step in self._steps if step.t <= self.config.t_max] or self._steps[-1:]
+            allowed = [step for step in self._steps if step.t <= self._window_end] or self._steps[-1:]
             picks = torch.randint(len(allowed), (count,), generator=generator).tolist()
             columns = [[getattr(allowed[i], name) for i in picks] for name in ("t", "r", "c")]
             t, r, c = (torch.tensor(column, dtype=like.dtype, device=like.device) for column in columns)
             return t, r, c
-        low, high = self.schedule.t_min, min(self.config.t_max, self.schedule.t_max)
-        t = (low + (high - low) * torch.rand(count, generator=generator, dtype=like.dtype)).to(like.device)
+        t = self.schedule.training_time(torch.rand(count, generator=generator, dtype=like.dtype), self._window_end).to(like.device)
         return t, torch.zeros_like(t), torch.ones_like(t)

@@ -15,8 +15,8 @@ from cdp.contraction.report_errors import solver_errors
 from cdp.contraction.report_lipschitz import sigma_max, tiny_pair_ratios
 from cdp.contraction.report_paths import path_excess
 from cdp.contraction.report_sampler import Sampler, spread
+from cdp.diffusion.path import NoisePath
 from cdp.diffusion.sampler import sampler_steps
-from cdp.diffusion.schedule import Schedule
 
 SOLVER_STEPS = (1, 2, 3, 5, 10)
 REFERENCE_STEPS = 50
@@ -25,14 +25,14 @@ _SEEDS_OF_COSTLY_FIGURES = 2
 
 
 def measure_sampler(
-    denoise: ConditionalDenoise, cond: Tensor, shape: tuple[int, int], seeds: int, steps: int, solver: str, schedule: Schedule, seed: int = 0
+    denoise: ConditionalDenoise, cond: Tensor, shape: tuple[int, int], seeds: int, steps: int, solver: str, schedule: NoisePath, seed: int = 0
 ) -> dict[str, Any]:
     """Figures, ready for JSON, of the sampler under conditions ``cond`` (N, C), for chunks of ``shape`` (T, D) in normalised units.
 
     - ``lipschitz``: ``|Phi(x) - Phi(y)| / |x - y|`` of the deployed sampler for pairs a little apart in a random direction;
       ``sigma_max`` the same in the most expanding direction (Lanczos on ``J^T J``, a lower bound).
     - ``action_std``: standard deviation over the noise seeds, root mean square over the chunk, for each observation.
-    - ``violation``: share of points on sampled paths where ``lambda_max(sym J_x0) > alpha_t``, where sampling expands in some direction.
+    - ``violation``: share of points on sampled paths where ``lambda_max(sym J_x0)`` exceeds the path's ``contraction_limit``: sampling expands.
     - ``solver_error``: root mean square difference from the same noise solved in :data:`REFERENCE_STEPS` steps.
     """
     generator = torch.Generator().manual_seed(seed)

@@ -32,7 +32,8 @@ def prediction_gains(sampler: Sampler, noise: Tensor, generator: torch.Generator
 def state_gains(sampler: Sampler, noise: Tensor, generator: torch.Generator) -> Tensor:
     """Gain (K + 1, B) of noise added to the state from which each of the K steps starts, and, last, to all of them; see :func:`prediction_gains`.
 
-    The first state is the starting point itself. Raises ValueError as there.
+    It is added to the standardised state: the same share of it on every path. The first state is the starting point itself. Raises ValueError as
+    there.
     """
     return _gains(sampler, noise, generator, on_state=True)
 
@@ -57,7 +58,7 @@ def _walk(sampler: Sampler, x: Tensor, cond: Tensor, injected: dict[int, Tensor]
     for k, step in enumerate(sampler_steps(sampler.steps, sampler.solver, sampler.schedule)):
         noise = injected.get(k, 0.0)
         if on_state:
-            x = x + noise
+            x = x + sampler.schedule.size(step.t) * noise
         x0 = sampler.denoise(x, times_like(x, step.t), cond)
         if not on_state:
             x0 = x0 + noise

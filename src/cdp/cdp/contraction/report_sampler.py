@@ -10,8 +10,8 @@ from torch import Tensor
 
 from cdp.contraction.estimators import Map
 from cdp.contraction.penalties import ConditionalDenoise
+from cdp.diffusion.path import NoisePath
 from cdp.diffusion.sampler import sample
-from cdp.diffusion.schedule import Schedule
 
 _BATCH = 2048
 
@@ -26,7 +26,7 @@ class Sampler:
     denoise: ConditionalDenoise
     cond: Tensor
     shape: tuple[int, ...]
-    schedule: Schedule
+    schedule: NoisePath
     solver: str
     steps: int
     temperature: float = 1.0

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cdp.diffusion.arrays import call
+from cdp.diffusion.arrays import call, constant_like
 
 
 class NoisePath(ABC):
@@ -39,9 +39,19 @@ class NoisePath(ABC):
         """Lowest time that training draws."""
 
     @property
+    @abstractmethod
+    def grid(self) -> str:
+        """Spacing of the sampler's times, in a word."""
+
+    @property
     def noise_scale(self) -> float:
         """Standard deviation of the state that sampling starts from, at ``t_max``."""
         return 1.0
+
+    @property
+    def standardises(self) -> bool:
+        """Whether a network needs its state and time brought to unit size: :func:`cdp.diffusion.prediction.standardised`."""
+        return False
 
     @abstractmethod
     def alpha(self, t: Any) -> Any:
@@ -87,6 +97,10 @@ class NoisePath(ABC):
         """``g^2 = 2 sigma^2 (d ln(sigma)/dt - d ln(alpha)/dt)`` of the forward SDE ``da = f a dt + g dW`` with these marginals; wants alpha > 0."""
         return 2.0 * self.sigma(t) * (self.sigma_dt(t) - self.sigma(t) * self.dlog_alpha_dt(t))
 
+    def size(self, t: Any) -> Any:
+        """``sqrt(alpha^2 + sigma^2)``: divided by it, the state of data of unit variance has unit variance too. Holds at t = 0."""
+        return call("sqrt", self.alpha(t) ** 2 + self.sigma(t) ** 2)
+
     def contraction_limit(self, t: Any) -> Any:
         """``sigma' / (alpha sigma' - alpha' sigma)``: sampling contracts in every direction where ``lambda_max(sym J_x0)`` is below.
 
@@ -97,9 +111,13 @@ class NoisePath(ABC):
         rise, fall = self.sigma_dt(t), self.alpha_dt(t)
         return rise / (self.alpha(t) * rise - fall * self.sigma(t))
 
-    def training_time(self, uniform: Any) -> Any:
-        """Time to train at for a uniform draw from [0, 1]."""
-        return self.t_min + uniform * (self.t_max - self.t_min)
+    def training_time(self, uniform: Any, end: float | None = None) -> Any:
+        """Time to train at for a uniform draw from [0, 1], of the whole path or of its part up to the time ``end``."""
+        return self.t_min + uniform * ((self.t_max if end is None else end) - self.t_min)
+
+    def window_end(self, bound: float) -> float:
+        """Last time of the part of the path up to ``bound`` in (0, 1], in the time that a network is told: here the path's own, at most ``t_max``."""
+        return min(bound, self.t_max)
 
     def noised(self, clean: Any, noise: Any, t: float) -> Any:
         """``alpha(t) clean + sigma(t) noise`` for one time t: the state of a warm start from the sample ``clean``."""
@@ -134,6 +152,10 @@ class VariancePreserving(NoisePath):
     def dlog_sigma_dt(self, t: Any) -> Any:
         """``d ln(sigma) / dt = -f alpha^2 / sigma^2``; grows beyond all bounds towards t = 0."""
         return -self.dlog_alpha_dt(t) * (self.alpha(t) / self.sigma(t)) ** 2
+
+    def size(self, t: Any) -> Any:
+        """1."""
+        return constant_like(t, 1.0)
 
     def contraction_limit(self, t: Any) -> Any:
         """``alpha(t)``: the general limit with ``sigma' = -alpha alpha' / sigma`` put in; holds at t = 0 too."""

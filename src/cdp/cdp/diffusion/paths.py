@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cdp.config import ConfigError, from_mapping, setting
+from cdp.config import ConfigError, chosen_by_kind, from_mapping, setting
 from cdp.diffusion.arrays import call, constant_like
 from cdp.diffusion.path import NoisePath, VariancePreserving, power_grid
 from cdp.diffusion.schedule import GRIDS, Schedule
@@ -79,9 +80,19 @@ class EDM(NoisePath):
         return self.sigma_min
 
     @property
+    def grid(self) -> str:
+        """``sigma^(1/rho)``: the grid is uniform in it."""
+        return f"sigma^(1/{self.rho:g})"
+
+    @property
     def noise_scale(self) -> float:
         """``sigma_max``: the data are lost in the noise, not scaled away."""
         return self.sigma_max
+
+    @property
+    def standardises(self) -> bool:
+        """True: states and times reach ``sigma_max``."""
+        return True
 
     def alpha(self, t: Any) -> Any:
         """1."""
@@ -103,10 +114,14 @@ class EDM(NoisePath):
         """``exp(-lambda)``."""
         return call("exp", -log_snr)
 
-    def training_time(self, uniform: Any) -> Any:
+    def training_time(self, uniform: Any, end: float | None = None) -> Any:
         """The grid's own spacing: as many draws in a stretch of noise levels as the sampler makes steps there."""
-        high, low = self.sigma_max ** (1.0 / self.rho), self.sigma_min ** (1.0 / self.rho)
+        high, low = (self.sigma_max if end is None else end) ** (1.0 / self.rho), self.sigma_min ** (1.0 / self.rho)
         return (low + uniform * (high - low)) ** self.rho
+
+    def window_end(self, bound: float) -> float:
+        """``tan(bound pi/2)``, at most ``sigma_max``: a standardised network is told the angle ``atan(sigma)`` as a fraction of a right one."""
+        return min(math.tan(0.5 * math.pi * bound), self.sigma_max)
 
     def time_grid(self, steps: int, start: float | None = None) -> NDArray[np.float64]:
         """Equation 5 of the paper: ``steps`` noise levels from ``start`` to ``sigma_min``, uniform in ``sigma^(1/rho)``, then 0.
@@ -130,6 +145,11 @@ class FlowMatching(NoisePath):
     t_min: float = setting(1e-3, low=1e-5, high=0.1, help="lowest time that training draws")
     grid: str = setting("uniform", choices=("uniform", "quadratic"), help="spacing of the sampler's times")
     kind: str = setting("flow", choices=("flow",), help="the noise path")
+
+    @property
+    def noise_scale(self) -> float:
+        """``t_max``, the noise's share of the state there."""
+        return self.t_max
 
     def alpha(self, t: Any) -> Any:
         """``1 - t``."""
@@ -167,7 +187,4 @@ PATHS: dict[str, type[PathConfig]] = {"vp_cosine": Schedule, "vp_linear": VPLine
 
 def path_from_mapping(data: Mapping[str, Any], where: str = "") -> PathConfig:
     """The path that ``data["kind"]`` names, built from the other keys. Raises ConfigError, ``where`` leading the key in its message."""
-    kind = data.get("kind", "vp_cosine")
-    if kind not in PATHS:
-        raise ConfigError(f"{where}kind: {kind!r} is not one of {', '.join(map(repr, PATHS))}")
-    return from_mapping(PATHS[kind], data, where)
+    return from_mapping(chosen_by_kind(tuple(PATHS.values()), data, where), data, where)

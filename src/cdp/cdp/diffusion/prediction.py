@@ -57,19 +57,21 @@ def as_x0(network: Network, prediction: str, path: NoisePath) -> Network:
     return denoise
 
 
-def standardised(network: Network, path: NoisePath) -> Network:
+def standardised(network: Network, path: NoisePath, prediction: str = "x0") -> Network:
     """The network on inputs of about unit size and times in [0, 1], whatever the path's own: EDM's reach 80.
 
     Divided by ``sqrt(alpha^2 + sigma^2)`` every path is a variance-preserving one, at the angle ``atan(sigma / alpha)``; the network sees that state
-    and the angle as a fraction of a right one. What it predicts is left as it is.
+    and the angle as a fraction of a right one. What it predicts is left as it is, but for ``v``: that is the one of the standardised state, of unit
+    size too. On EDM's path that is, but for the sign and the network's time, the preconditioning of arXiv 2206.00364 (table 1) for unit variance.
     """
 
     def scaled(x: Any, t: Any, *condition: Any) -> Any:
-        alpha, sigma = path.alpha(t), path.sigma(t)
-        size = call("sqrt", alpha**2 + sigma**2)
+        alpha, sigma, size = path.alpha(t), path.sigma(t), path.size(t)
         # The half angle has no division by an alpha of 0.
         angle = (4.0 / math.pi) * call("arctan", sigma / (alpha + size))
-        return network(x / size.reshape((-1,) + (1,) * (x.ndim - 1)), angle, *condition)
+        wide = size.reshape((-1,) + (1,) * (x.ndim - 1))
+        predicted = network(x / wide, angle, *condition)
+        return wide * predicted if prediction == "v" else predicted
 
     return scaled
 

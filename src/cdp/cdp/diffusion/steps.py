@@ -21,7 +21,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cdp.diffusion.path import NoisePath
 
@@ -68,6 +68,15 @@ def affine_steps(times: Sequence[float], solver: str, path: NoisePath, eta: floa
             previous_h = h
         made.append(_ancestral_step(path, t, s, 0.0, extrapolation))
     return made
+
+
+def standardised_step(step: Step, path: NoisePath) -> Step:
+    """The step of the state divided by :meth:`NoisePath.size`: for ``ddim`` the one of a variance-preserving path at the same noise ratios.
+
+    The product of its factors over a sampler's steps bounds how far the sampler stretches its unit noise, whatever scale the path starts from.
+    """
+    before, after = path.size(step.t), path.size(step.s)
+    return replace(step, r=step.r * before / after, c=step.c / after, noise=step.noise / after)
 
 
 def euler_step(path: NoisePath, t: float, s: float) -> Step:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from cdp.config import ConfigError, setting
+from cdp.diffusion.prediction import PREDICTIONS
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class DenoiserConfig:
         choices=("dit", "unet", "mlp", "pearce"),
         help="dit: transformer on the rows; unet: temporal convolutions; mlp: flat, for small d; pearce: flat, told its inputs again in every layer",
     )
-    prediction: str = setting("x0", choices=("x0", "eps", "v"), help="what the network predicts; the policy's denoiser gives x0 whatever this is")
+    prediction: str = setting("x0", choices=PREDICTIONS, help="what the network predicts; the policy's denoiser gives x0 whatever this is")
     width: int = setting(192, low=8, high=2048, help="dit: token width; unet: channels of the first level; mlp, pearce: hidden width")
     depth: int = setting(4, low=1, high=24, help="dit: blocks; unet: levels, each halving the horizon; mlp, pearce: residual layers")
     heads: int = setting(6, low=1, high=32, help="dit: attention heads")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from cdp.diffusion.path import NoisePath
 from cdp.diffusion.schedule import Schedule
 from cdp.networks.config import DenoiserConfig, NetworkConfig
 from cdp.networks.dit import DiT1d
@@ -36,15 +37,16 @@ class VisionPolicy(nn.Module):
         return self.denoiser(x, t, cond)  # type: ignore[no-any-return]
 
 
-def build_denoiser(config: DenoiserConfig, horizon: int, action_width: int, condition_width: int, schedule: Schedule | None = None) -> Denoiser:
-    """The x0 denoiser that ``config`` names; ``schedule`` (the default one where it is None) is what a prediction of eps or v is converted by.
+def build_denoiser(config: DenoiserConfig, horizon: int, action_width: int, condition_width: int, schedule: NoisePath | None = None) -> Denoiser:
+    """The x0 denoiser that ``config`` names, of states on the path ``schedule`` (VP cosine where it is None).
 
-    Raises ValueError where the horizon does not suit it.
+    Raises ValueError where the horizon does not suit it, or the prediction not the path.
     """
     network = _build_network(config, horizon, action_width, condition_width)
-    if config.prediction == "x0":
+    path = schedule if schedule is not None else Schedule()
+    if config.prediction == "x0" and not path.standardises:
         return network
-    return ConvertedDenoiser(network, config.prediction, schedule if schedule is not None else Schedule())
+    return ConvertedDenoiser(network, config.prediction, path)
 
 
 def _build_network(config: DenoiserConfig, horizon: int, action_width: int, condition_width: int) -> DiT1d | UNet1d | MLPDenoiser | PearceMLP:
@@ -57,7 +59,7 @@ def _build_network(config: DenoiserConfig, horizon: int, action_width: int, cond
 
 
 def build_policy(
-    config: NetworkConfig, *, lowdim_width: int, action_width: int, window: int, horizon: int, schedule: Schedule | None = None
+    config: NetworkConfig, *, lowdim_width: int, action_width: int, window: int, horizon: int, schedule: NoisePath | None = None
 ) -> VisionPolicy:
     """A freshly initialised policy for ``window`` (To) frames, ``lowdim_width`` (P) state numbers and chunks (``horizon``, ``action_width``).
 

@@ -14,7 +14,8 @@ from torch import Tensor
 
 from cdp.contraction.estimators import exact_jacobian
 from cdp.contraction.penalties import ConditionalDenoise
-from cdp.diffusion.conversions import x0_to_eps
+from cdp.diffusion.conversions import x0_to_flow
+from cdp.diffusion.path import NoisePath
 from cdp.diffusion.sampler import Denoise, sample_path, times_like
 from cdp.diffusion.schedule import Schedule
 from cdp.studies.plots import STYLES, panels, save
@@ -26,19 +27,16 @@ _EXTENT = 1.6
 _CONTRACTS, _EXPANDS = "#cfe3f3", "#fbdcb4"
 
 
-def sampling_velocity(denoise: ConditionalDenoise, x: Tensor, t: float, cond: Tensor, schedule: Schedule) -> Tensor:
-    """Direction (N, T, D) in which sampling moves ``x`` at time t: minus the probability-flow ODE, ``-(f a + g^2 / (2 sigma) eps)``."""
-    alpha, sigma = schedule.alpha(t), schedule.sigma(t)
-    eps = x0_to_eps(x, denoise(x, times_like(x, t), cond), alpha, sigma)
-    f, growth = schedule.dlog_alpha_dt(t), schedule.dlog_sigma_dt(t)
-    # g^2 / (2 sigma) = sigma (d ln sigma / dt - d ln alpha / dt)
-    return cast(Tensor, -(f * x + sigma * (growth - f) * eps))
+def sampling_velocity(denoise: ConditionalDenoise, x: Tensor, t: float, cond: Tensor, schedule: NoisePath) -> Tensor:
+    """Direction (N, T, D) in which sampling moves ``x`` at time t: minus the probability-flow ODE."""
+    x0 = denoise(x, times_like(x, t), cond)
+    return cast(Tensor, -x0_to_flow(x, x0, schedule.alpha(t), schedule.sigma(t), schedule.alpha_dt(t), schedule.sigma_dt(t)))
 
 
-def excess(denoise: ConditionalDenoise, x: Tensor, t: float, cond: Tensor, schedule: Schedule) -> Tensor:
-    """``lambda_max(sym J_x0) - alpha_t`` (N,): sampling contracts where it is negative."""
+def excess(denoise: ConditionalDenoise, x: Tensor, t: float, cond: Tensor, schedule: NoisePath) -> Tensor:
+    """``lambda_max(sym J_x0) - contraction_limit`` (N,): sampling contracts where it is negative."""
     jacobian = exact_jacobian(lambda a: denoise(a, times_like(a, t), cond), x).detach()
-    return cast(Tensor, torch.linalg.eigvalsh(0.5 * (jacobian + jacobian.mT))[:, -1] - schedule.alpha(t))
+    return cast(Tensor, torch.linalg.eigvalsh(0.5 * (jacobian + jacobian.mT))[:, -1] - schedule.contraction_limit(t))
 
 
 def draw_flows(

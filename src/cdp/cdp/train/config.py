@@ -8,9 +8,11 @@ from pathlib import Path
 from cdp.config import ConfigError, setting
 from cdp.contraction.config import ContractionConfig
 from cdp.data.spec import ObservationSpec
+from cdp.diffusion.paths import PathConfig
 from cdp.diffusion.sampler import SOLVERS
 from cdp.diffusion.schedule import Schedule
 from cdp.networks.config import NetworkConfig
+from cdp.train.paths import check_path
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,7 @@ class TrainConfig:
     report_seeds: int = setting(16, low=2, high=10_000, help="noise seeds an observation in the contraction report")
     observation: ObservationSpec = field(default_factory=ObservationSpec)
     network: NetworkConfig = field(default_factory=NetworkConfig)
-    diffusion: Schedule = field(default_factory=Schedule)
+    diffusion: PathConfig = field(default_factory=Schedule)
     sampler: SamplerConfig = field(default_factory=SamplerConfig)
     contraction: ContractionConfig = field(default_factory=ContractionConfig)
     optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
@@ -79,6 +81,7 @@ class TrainConfig:
                 f"network.encoder.crop_size: {self.network.encoder.crop_size} exceeds the image of {self.observation.image_size} pixels"
             )
         denoiser = self.network.denoiser
+        check_path(self.diffusion, denoiser.prediction, self.contraction.label)
         if denoiser.kind == "unet" and self.horizon % 2 ** (denoiser.depth - 1):
             raise ConfigError(f"horizon: {self.horizon} cannot be halved {denoiser.depth - 1} times, as the unet's depth asks")
 
