@@ -10,8 +10,8 @@ from torch import Tensor
 
 from cdp.contraction.estimators import Map, exact_jacobian
 from cdp.contraction.penalties import ConditionalDenoise
+from cdp.diffusion.path import NoisePath
 from cdp.diffusion.sampler import sample
-from cdp.diffusion.schedule import Schedule
 from cdp.studies.toy_task import HIT_RADIUS
 
 #: A mode is kept for a state where at least this share of its samples hits it.
@@ -19,7 +19,7 @@ KEPT_SHARE = 0.1
 _JACOBIAN_BATCH = 512
 
 
-def sampler_of(denoise: ConditionalDenoise, cond: Tensor, steps: int, solver: str, schedule: Schedule, temperature: float = 1.0) -> Map:
+def sampler_of(denoise: ConditionalDenoise, cond: Tensor, steps: int, solver: str, schedule: NoisePath, temperature: float = 1.0) -> Map:
     """The sampler under conditions ``cond`` (N, C) as a map from unit noise (N, T, D) to actions; ``temperature`` scales the noise first."""
 
     def fn(noise: Tensor) -> Tensor:
@@ -74,7 +74,7 @@ def lipschitz(fn: Map, noise: Tensor) -> Tensor:
 
 
 def sampler_lipschitz(
-    denoise: ConditionalDenoise, cond: Tensor, noise: Tensor, steps: int, solver: str, schedule: Schedule, temperature: float = 1.0
+    denoise: ConditionalDenoise, cond: Tensor, noise: Tensor, steps: int, solver: str, schedule: NoisePath, temperature: float = 1.0
 ) -> Tensor:
     """:func:`lipschitz` of the sampler at unit noise (N, T, D) under conditions (N, C), in batches that fit in memory."""
     parts = [

@@ -16,7 +16,7 @@ from torch import Tensor
 from cdp.config import setting
 from cdp.contraction.penalties import ConditionalDenoise
 from cdp.diffusion.conversions import coefficients
-from cdp.diffusion.schedule import Schedule
+from cdp.diffusion.path import NoisePath
 
 SHAPE = (1, 2)
 STATE_WIDTH = 2
@@ -43,6 +43,10 @@ class ToyTask:
     def action_std(self) -> float:
         """Standard deviation of the expert's actions for one state, root mean square over the two axes, both modes together."""
         return math.sqrt(0.5 * self.radius**2 + self.std**2)
+
+
+#: The toy with both modes learnt: they turn once, and a demonstration is several rows along an arc, so that neighbouring states are seen with either.
+ARCS = ToyTask(turns=1, rows=8)
 
 
 def states_on_circle(count: int) -> Tensor:
@@ -75,7 +79,7 @@ def demonstrations(task: ToyTask, seed: int, fraction: float = 1.0) -> tuple[Ten
     return states[:kept].reshape(-1, 2), actions[:kept].reshape(-1, *SHAPE)
 
 
-def exact_denoiser(task: ToyTask, schedule: Schedule) -> ConditionalDenoise:
+def exact_denoiser(task: ToyTask, schedule: NoisePath) -> ConditionalDenoise:
     """The x0 denoiser that infinite data and a perfect network would give.
 
     A mode of variance s^2 leaves ``E[a_0 | a_t, mode m] = m + alpha s^2 / v (a_t - alpha m)`` with ``v = alpha^2 s^2 + sigma^2``; the weight of
