@@ -74,10 +74,20 @@ def failures(exact: Mapping[str, float]) -> tuple[str, ...]:
 
 def sweep(label: str, run: StudyRun, scale: Scale, bench: Bench) -> dict[str, Any]:
     """Figures of every weight of one penalty, all trained at once."""
+    stack = sweep_stack(label, run, scale)
+    return {weight.name: figures_of(stack, members_of(weight, len(run.seeds)), scale, bench) for weight in SWEEP}
+
+
+def sweep_stack(label: str, run: StudyRun, scale: Scale) -> Trained:
+    """The stack of every weight of one penalty, one member a seed; :func:`members_of` says which."""
     members = [Member(seed=seed, gamma=weight.gamma, target_violation=weight.target) for weight in SWEEP for seed in run.seeds]
-    stack = train_stack(PENALTIES[label], members, scale, run.cache, ARCS)
-    count = len(run.seeds)
-    return {weight.name: figures_of(stack, range(i * count, (i + 1) * count), scale, bench) for i, weight in enumerate(SWEEP)}
+    return train_stack(PENALTIES[label], members, scale, run.cache, ARCS)
+
+
+def members_of(weight: Weight, seeds: int) -> range:
+    """Where the networks of a weight are in a sweep's stack."""
+    first = SWEEP.index(weight) * seeds
+    return range(first, first + seeds)
 
 
 def costs(run: StudyRun, scale: Scale, bench: Bench) -> dict[str, Any]:

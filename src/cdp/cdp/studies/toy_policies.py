@@ -108,10 +108,10 @@ class Bench:
         return mode_of(self.task, self.states)
 
     @torch.no_grad()
-    def actions(self, policy: Policy, steps: int, solver: str = "ddim") -> Tensor:
+    def actions(self, policy: Policy, steps: int, solver: str = "ddim", eta: float = 1.0) -> Tensor:
         """Actions (S, Z, 2) of a policy for every state and noise."""
         count = self.noise.shape[1]
-        fn = sampler_of(policy.denoise, self.states.repeat_interleave(count, 0), steps, solver, self.schedule, policy.temperature)
+        fn = sampler_of(policy.denoise, self.states.repeat_interleave(count, 0), steps, solver, self.schedule, policy.temperature, eta)
         return fn(self.noise.flatten(0, 1)).reshape(len(self.states), count, -1)
 
     def lipschitz(self, policy: Policy, noises: int | None = None) -> Tensor:
