@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from cdp.config import to_mapping
@@ -11,16 +11,13 @@ from cdp.diffusion.schedule import Schedule
 from cdp.studies.frame import Outcome, StudyRun, cell, spread, table, wide_cell
 from cdp.studies.gamma_figures import draw_cheap, draw_front, draw_trace
 from cdp.studies.pairs import ratio, ratio_cell
+from cdp.studies.sweep import GAMMA_START, GAMMAS, OURS, SNAPSHOTS, SWEEP, members_of, policies_of, sweep_stack
 from cdp.studies.toy_cache import Trained
 from cdp.studies.toy_config import Member
 from cdp.studies.toy_policies import BASELINE, PENALTIES, Bench, Policy, Scale, measure_seeds, train_stack
 from cdp.studies.toy_task import ARCS, exact_denoiser
 
-OURS = "cdp-saturating"
 LABELS = (OURS, "cdp-hinge")
-GAMMAS = (0.0, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
-TARGETS = (0.02, 0.05, 0.1, 0.2)
-GAMMA_START = 0.1
 #: ``every`` and ``fraction`` of a cheaper or dearer penalty; the default first.
 CHEAP = ((2, 0.25), (1, 0.25), (4, 0.25), (2, 0.5), (2, 1.0))
 #: Part of the training, its end, that the achieved violation rate is a mean over.
@@ -29,25 +26,9 @@ _NOISES = 16
 _TRACE_POINTS = 50
 
 
-@dataclass(frozen=True)
-class Weight:
-    """A weight of the sweep: a number, or the dual variable of a target violation rate."""
-
-    gamma: float
-    target: float | None = None
-
-    @property
-    def name(self) -> str:
-        """As tables call it."""
-        return f"{self.gamma:g}" if self.target is None else f"auto {100 * self.target:g} %"
-
-
-SWEEP = (*(Weight(gamma) for gamma in GAMMAS), *(Weight(GAMMA_START, target) for target in TARGETS))
-
-
 def study(run: StudyRun) -> Outcome:
     """Train every weight of both penalties, and the default weight at every cost; measure success, sensitivity and violation."""
-    scale = Scale.of(run.quick, (1000, 2000))
+    scale = Scale.of(run.quick, SNAPSHOTS)
     bench = Bench.of(ARCS, scale)
     exact = bench.measure(Policy(exact_denoiser(ARCS, Schedule())), _NOISES)
     sweeps = {label: sweep(label, run, scale, bench) for label in LABELS}
@@ -78,18 +59,6 @@ def sweep(label: str, run: StudyRun, scale: Scale, bench: Bench) -> dict[str, An
     return {weight.name: figures_of(stack, members_of(weight, len(run.seeds)), scale, bench) for weight in SWEEP}
 
 
-def sweep_stack(label: str, run: StudyRun, scale: Scale) -> Trained:
-    """The stack of every weight of one penalty, one member a seed; :func:`members_of` says which."""
-    members = [Member(seed=seed, gamma=weight.gamma, target_violation=weight.target) for weight in SWEEP for seed in run.seeds]
-    return train_stack(PENALTIES[label], members, scale, run.cache, ARCS)
-
-
-def members_of(weight: Weight, seeds: int) -> range:
-    """Where the networks of a weight are in a sweep's stack."""
-    first = SWEEP.index(weight) * seeds
-    return range(first, first + seeds)
-
-
 def costs(run: StudyRun, scale: Scale, bench: Bench) -> dict[str, Any]:
     """Figures of the default penalty at the default weight, by how often and on how much of a batch it is applied; and without it."""
     penalty = PENALTIES[OURS]
@@ -101,11 +70,6 @@ def costs(run: StudyRun, scale: Scale, bench: Bench) -> dict[str, Any]:
         stack = train_stack(replace(penalty, every=every, fraction=fraction), members, scale, run.cache, ARCS)
         found[f"every {every}, fraction {fraction:g}"] = figures_of(stack, first, scale, bench)
     return found
-
-
-def policies_of(stack: Trained, members: Sequence[int], scale: Scale) -> list[Policy]:
-    """The policies of ``members`` at the end of training."""
-    return [Policy(stack.denoiser(member, scale.snapshots[-1])) for member in members]
 
 
 def figures_of(stack: Trained, members: Sequence[int], scale: Scale, bench: Bench) -> dict[str, Any]:

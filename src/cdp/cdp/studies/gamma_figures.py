@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from matplotlib.ticker import NullFormatter
+
 from cdp.studies.plots import STYLES, panels, save
 
 _AGAINST = {"hits_5": "hit rate, 5 steps", "coverage": "coverage of the modes", "within_std": "std within a mode"}
-_COLOURS = ("#E69F00", "#009E73", "#D55E00", "#CC79A7")
+_COLOURS = ("#CC79A7", "#009E73", "#D55E00", "#882255")
 _CHEAP = {"lipschitz_median": "Lipschitz constant, median", "hits_5": "hit rate, 5 steps", "coverage": "coverage of the modes"}
 
 
@@ -29,6 +31,7 @@ def draw_front(sweeps: Mapping[str, Any], automatic: Mapping[str, bool], exact: 
                     each["lipschitz_median"]["mean"], each[key]["mean"], each[key]["std"], color=colour, marker="*", markersize=11, ls="", label=name
                 )
             axis.set_xscale("log")
+            axis.xaxis.set_minor_formatter(NullFormatter())
             axis.set_xlabel("local Lipschitz constant, median")
             axis.set_ylabel(words)
             axis.grid(alpha=0.3)

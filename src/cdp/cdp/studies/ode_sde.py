@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -13,15 +14,14 @@ from cdp.diffusion.sampler import STOCHASTIC
 from cdp.diffusion.schedule import Schedule
 from cdp.studies.distances import energy_distance, expert_actions
 from cdp.studies.frame import Outcome, StudyRun, cell, spread, table, wide_cell
-from cdp.studies.gamma import Weight, members_of, policies_of, sweep_stack
 from cdp.studies.measures import coverage, hit_rate, sampler_of, seed_std, within_std
 from cdp.studies.noise_paths import noise_gains, noise_path_sampler
 from cdp.studies.ode_sde_figures import draw_gains, draw_steps
 from cdp.studies.pairs import difference_cell, ratio_cell
+from cdp.studies.sweep import OURS, SNAPSHOTS, Weight, members_of, policies_of, sweep_stack
 from cdp.studies.toy_policies import PENALTIES, Bench, Policy, Scale, by_figure
 from cdp.studies.toy_task import ARCS, exact_denoiser
 
-OURS = "cdp-saturating"
 COUNTS = (3, 5, 10, 20, 50)
 _MOST = COUNTS[-1]
 _EXPERT_DRAWS, _EXPERT_SEED = 256, 20_240_603
@@ -56,13 +56,15 @@ SOLVERS = (
 
 def study(run: StudyRun) -> Outcome:
     """Every solver at every step count on the same networks and states."""
-    scale = Scale.of(run.quick, (1000, 2000))
+    scale = Scale.of(run.quick, SNAPSHOTS)
     bench = Bench.of(ARCS, scale)
     stack, count = sweep_stack(OURS, run, scale), len(run.seeds)
     weights = {"diffusion": Weight(0.0), OURS: Weight(0.1)}
     policies = {name: policies_of(stack, members_of(weight, count), scale) for name, weight in weights.items()}
     policies = {"exact": [Policy(exact_denoiser(ARCS, Schedule()))], **policies}
-    draws = expert_actions(ARCS, bench.states, _EXPERT_DRAWS, torch.Generator().manual_seed(_EXPERT_SEED))
+    generator = torch.Generator().manual_seed(_EXPERT_SEED)
+    draws = expert_actions(ARCS, bench.states, _EXPERT_DRAWS, generator)
+    own = energy_distance(expert_actions(ARCS, bench.states, scale.noises, generator), draws)
     figures: dict[str, dict[str, dict[str, Any]]] = {}
     sizes: dict[str, dict[str, Any]] = {}
     for name, each in policies.items():
@@ -71,11 +73,13 @@ def study(run: StudyRun) -> Outcome:
         sizes[name] = {s.name: spread_of([gains(bench, policy, s) for policy in each]) for s in SOLVERS}
     draw_steps(figures, [s.name for s in SOLVERS], COUNTS, {"hits": ARCS.hit_rate, "within_std": ARCS.std}, run.out / "steps.png")
     draw_gains(sizes, [s.name for s in SOLVERS], run.out / "gains.png")
+    expert = {"hits": ARCS.hit_rate, "std": ARCS.action_std, "within_std": ARCS.std}
+    expert |= {"energy": float(own.mean()), "energy_error": float(own.std()) / math.sqrt(len(own))}
     results = {
         "task": to_mapping(ARCS),
         "updates": scale.snapshots[-1],
         "penalty": to_mapping(PENALTIES[OURS]),
-        "expert": {"hits": ARCS.hit_rate, "std": ARCS.action_std, "within_std": ARCS.std},
+        "expert": expert,
         "policies": figures,
         "gains": sizes,
     }
@@ -141,8 +145,9 @@ updates, gamma 0 and 0.1) and the exact denoiser, by each solver; {len(run.seeds
 ![Success, spread within a mode and distance to the expert by steps](steps.png)
 
 Energy: squared energy distance of a policy's actions to the expert's for the same state, mean over states; 0 where the distributions are equal.
-The expert hits {expert["hits"]:.3f} with a std within a mode of {expert["within_std"]:g}. `euler_maruyama` with eta 0 is `euler`, `ancestral` with
-eta 0 is `ddim`; `heun` evaluates the network twice a step. Mean ± standard deviation over seeds.
+As many actions of the expert itself come out at {expert["energy"]:.4f}, with a standard error of {expert["energy_error"]:.4f}. The expert hits
+{expert["hits"]:.3f} with a std within a mode of {expert["within_std"]:g}. `euler_maruyama` with eta 0 is `euler`, `ancestral` with eta 0 is
+`ddim`; `heun` evaluates the network twice a step. Mean ± standard deviation over seeds.
 
 {steps}
 

@@ -9,15 +9,14 @@ from typing import Any
 from cdp.config import to_mapping
 from cdp.diffusion.schedule import Schedule
 from cdp.studies.frame import Outcome, StudyRun, cell, spread, table, wide_cell
-from cdp.studies.gamma import Weight, members_of, policies_of, sweep_stack
 from cdp.studies.pairs import difference_cell, differences, ratio_cell
 from cdp.studies.state_figures import draw_gains, draw_walks
 from cdp.studies.state_measures import STATE_NOISES, StateBench, expert_gain
+from cdp.studies.sweep import OURS, SNAPSHOTS, Weight, members_of, policies_of, sweep_stack
 from cdp.studies.toy_config import Member
 from cdp.studies.toy_policies import BASELINE, PENALTIES, WEIGHT_DECAYS, Bench, Policy, Scale, by_figure, train_stack
 from cdp.studies.toy_task import ARCS, exact_denoiser
 
-OURS = "cdp-saturating"
 HALF = "half temperature"
 STATE_GAMMA = 0.1
 _NOISES, _WALK_STATES, _QUICK_WALK_STATES = 16, 360, 30
@@ -25,7 +24,7 @@ _NOISES, _WALK_STATES, _QUICK_WALK_STATES = 16, 360, 30
 
 def study(run: StudyRun) -> Outcome:
     """Measure the sensitivity to the state of contractive policies, of diffusion and of the controls."""
-    scale = Scale.of(run.quick, (1000, 2000))
+    scale = Scale.of(run.quick, SNAPSHOTS)
     bench = StateBench(Bench.of(ARCS, scale), _NOISES, _QUICK_WALK_STATES if run.quick else _WALK_STATES)
     exact = Policy(exact_denoiser(ARCS, Schedule()))
     policies = {"exact": [exact], **policies_by_name(run, scale)}
