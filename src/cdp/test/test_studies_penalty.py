@@ -7,6 +7,7 @@ from cdp.contraction.dual import PenaltyWeight
 from cdp.contraction.estimators import exact_jacobian
 from cdp.contraction.penalties import ContractionPenalty
 from cdp.diffusion.schedule import Schedule
+from cdp.studies.sweep import SWEEP, members_of, sweep_members
 from cdp.studies.toy_config import Member, ToyTraining
 from cdp.studies.toy_penalty import DEPLOYED_STEPS, StackPenalty
 from cdp.studies.toy_task import SHAPE, demonstrations
@@ -88,3 +89,10 @@ def test_the_state_penalty_is_of_the_jacobian_to_the_state():
     assert abs(e - 6.0) < 1e-5
     assert abs(float(loss) - e / (e + 1.0)) < 1e-5
     assert violation.tolist() == [1.0]
+
+
+def test_a_weight_of_the_sweep_finds_its_own_members():
+    members = sweep_members((5, 7))
+    for weight in SWEEP:
+        found = [members[i] for i in members_of(weight, 2)]
+        assert [(m.seed, m.gamma, m.target_violation) for m in found] == [(seed, weight.gamma, weight.target) for seed in (5, 7)]

@@ -37,8 +37,12 @@ SWEEP = (*(Weight(gamma) for gamma in GAMMAS), *(Weight(GAMMA_START, target) for
 
 def sweep_stack(label: str, run: StudyRun, scale: Scale) -> Trained:
     """The stack of every weight of one penalty, one member a seed; :func:`members_of` says which."""
-    members = [Member(seed=seed, gamma=weight.gamma, target_violation=weight.target) for weight in SWEEP for seed in run.seeds]
-    return train_stack(PENALTIES[label], members, scale, run.cache, ARCS)
+    return train_stack(PENALTIES[label], sweep_members(run.seeds), scale, run.cache, ARCS)
+
+
+def sweep_members(seeds: Sequence[int]) -> list[Member]:
+    """Every weight with every seed."""
+    return [Member(seed=seed, gamma=weight.gamma, target_violation=weight.target) for weight in SWEEP for seed in seeds]
 
 
 def members_of(weight: Weight, seeds: int) -> range:
