@@ -98,7 +98,7 @@ def report(results: Mapping[str, Any], run: StudyRun) -> str:
         rows.append([name, "exact", *cells, f"{exact['std']:.3f}", f"{exact['within_std']:.4f}", f"{exact['coverage']:.2f}"])
         for policy, figures in policies.items():
             cells = [cell(figures[f"hits_{k}"]) for k in STEPS] + [wide_cell(figures[key]) for key in ("lipschitz_median", "lipschitz_p999")]
-            rows.append([name, policy, *cells, cell(figures["std"], 3), cell(figures["within_std"], 4), cell(figures["coverage"])])
+            rows.append([name, policy, *cells, cell(figures["std"], 3), wide_cell(figures["within_std"]), cell(figures["coverage"])])
     return f"""# Noise paths, and denoisers carried from one to another
 
 ## Asked
@@ -154,13 +154,13 @@ def cross_findings(cross: Mapping[str, Any]) -> str:
     for policy in POLICIES:
         five = {(source, target): cross[source][policy][target]["hits_5"]["mean"] for source in PATHS for target in PATHS}
         best, worst = max(five, key=lambda pair: five[pair]), min(five, key=lambda pair: five[pair])
-        by_training = max(max(five[s, t] for s in PATHS) - min(five[s, t] for s in PATHS) for t in PATHS)
-        by_grid = max(max(five[s, t] for t in PATHS) - min(five[s, t] for t in PATHS) for s in PATHS)
+        by_training = [max(five[s, t] for s in PATHS) - min(five[s, t] for s in PATHS) for t in PATHS]
+        by_grid = [max(five[s, t] for t in PATHS) - min(five[s, t] for t in PATHS) for s in PATHS]
         away = max(abs(cross[s][policy][t]["hits_50"]["mean"] - cross[s][policy][s]["hits_50"]["mean"]) for s in PATHS for t in PATHS)
         lines.append(
             f"- {policy}: in 5 steps the most hits are {five[best]:.2f}, trained on {best[0]} and sampled along {best[1]}; the fewest "
-            f"{five[worst]:.2f}, trained on {worst[0]} and sampled along {worst[1]}. Another path to sample along moves the hits by up to "
-            f"{by_grid:.2f}, another path to train on by up to {by_training:.2f}. In 50 steps another path to sample along moves them by "
-            f"{away:.2f} at most."
+            f"{five[worst]:.2f}, trained on {worst[0]} and sampled along {worst[1]}. Another path to sample along moves the hits by "
+            f"{min(by_grid):.2f} to {max(by_grid):.2f}, another path to train on by {min(by_training):.2f} to {max(by_training):.2f}. "
+            f"In 50 steps another path to sample along moves them by {away:.2f} at most."
         )
     return "\n".join(lines)

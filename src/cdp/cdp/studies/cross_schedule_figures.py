@@ -67,7 +67,7 @@ def draw_cross(names: Sequence[str], policies: Sequence[str], cross: Mapping[str
         values = {policy: np.array([[cross[s][policy][t][key]["mean"] for t in names] for s in names]) for policy in policies}
         if key == "lipschitz_median":
             values = {policy: np.log10(each) for policy, each in values.items()}
-        low, high = min(each.min() for each in values.values()), max(each.max() for each in values.values())
+        low, high = (0.0, 1.0) if key.startswith("hits") else (min(v.min() for v in values.values()), max(v.max() for v in values.values()))
         for row, policy in enumerate(policies):
             axis = axes[row][column]
             axis.imshow(values[policy], cmap="cividis", vmin=low, vmax=high, aspect="auto")
