@@ -14,6 +14,21 @@ FIGURES = {
     "steps-solver": {"steps.png"},
     "low-data": {"low_data.png"},
     "diversity": {"diversity.png"},
+    "cross-schedule": {"paths.png", "cross.png"},
+    "gamma": {"front.png", "trace.png", "cheap.png"},
+    "state-sensitivity": {"sensitivity.png", "walk.png"},
+    "ode-sde": {"steps.png", "gains.png"},
+}
+#: Hit rates of the exact denoiser in many steps, where a study samples it.
+EXACT_HITS = {
+    "toy": lambda results: [results["exact"]["hits_50"]],
+    "steps-solver": lambda results: [results["hits"]["exact"]["ddim"]["50"]["mean"]],
+    "low-data": lambda results: [],
+    "diversity": lambda results: [results["exact"]["hits_50"]],
+    "cross-schedule": lambda results: [figures["hits_50"] for figures in results["exact"].values()],
+    "gamma": lambda results: [results["exact"]["hits_50"]],
+    "state-sensitivity": lambda results: [],
+    "ode-sde": lambda results: [results["policies"]["exact"][solver]["50"]["hits"]["mean"] for solver in ("ddim", "dpmpp_2m", "heun")],
 }
 RATES = ("hits", "coverage")
 POSITIVE = ("lipschitz_median", "lipschitz_p999", "std", "within_std")
@@ -62,8 +77,7 @@ def test_quick_study_writes_figures_numbers_and_the_command(name, cache, tmp_pat
     sizes = [value for path, value in measured if any(key in POSITIVE for key in path)]
     assert all(value >= 0.0 for value in sizes)
     # The instrument itself: the denoiser that knows the expert's distribution does what the expert does.
-    exact = results.get("exact") or {"hits_50": results["hits"]["exact"]["ddim"]["50"]["mean"] if name == "steps-solver" else 1.0}
-    assert exact["hits_50"] > 0.96
+    assert all(rate > 0.96 for rate in EXACT_HITS[name](results))
 
 
 def test_unknown_study_is_wrong_usage(capsys):

@@ -14,13 +14,16 @@ from cdp.contraction.estimators import exact_jacobian
 from cdp.diffusion.sampler import sample
 from cdp.diffusion.schedule import Schedule
 from cdp.networks.mlp import MLPDenoiser
-from cdp.studies import toy_training
+from cdp.studies import toy_cache
 from cdp.studies.measures import at_hit_rate, coverage, hit_rate, lipschitz, sampler_lipschitz, sampler_of, seed_std, within_std
 from cdp.studies.stack import MLPStack
 from cdp.studies.toy import compare
+from cdp.studies.toy_cache import trained
+from cdp.studies.toy_config import Member, ToyTraining
 from cdp.studies.toy_figures import excess, sampling_velocity
+from cdp.studies.toy_regression import regression_action
 from cdp.studies.toy_task import HIT_RADIUS, SHAPE, ToyTask, demonstrations, exact_denoiser, mode_of, states_on_circle
-from cdp.studies.toy_training import Member, ToyTraining, regression_action, train, trained
+from cdp.studies.toy_training import train
 
 SCHEDULE = Schedule()
 TINY = ToyTraining(
@@ -190,7 +193,7 @@ def test_members_do_not_share_gradients():
 def test_training_is_deterministic_and_settings_tell_members_apart():
     config = dataclasses.replace(TINY, members=(Member(seed=1), Member(seed=1, gamma=5.0), Member(seed=1, weight_decay=10.0)))
     config = dataclasses.replace(config, contraction=ContractionConfig(label="cdp-saturating", every=1))
-    first, second = train(config), train(config)
+    first, second = train(config).weights, train(config).weights
     for updates in config.snapshots:
         assert all(torch.equal(value, second[updates][name]) for name, value in first[updates].items())
     weight = first[4]["blocks.0.layers.0.weight"]
@@ -201,7 +204,7 @@ def test_training_is_deterministic_and_settings_tell_members_apart():
 def test_cache_is_read_and_keyed_by_the_settings(tmp_path, monkeypatch):
     first = trained(TINY, tmp_path)
     assert len(list(tmp_path.iterdir())) == 1
-    monkeypatch.setattr(toy_training, "train", lambda config: pytest.fail("trained again"))
+    monkeypatch.setattr(toy_cache, "train", lambda config: pytest.fail("trained again"))
     again = trained(TINY, tmp_path)
     x, t, cond = torch.ones(1, *SHAPE), torch.full((1,), 0.5), torch.ones(1, 2)
     assert torch.equal(first.denoiser(1, 4)(x, t, cond), again.denoiser(1, 4)(x, t, cond))

@@ -15,7 +15,7 @@ CACHE = Path("runs/studies")
 
 def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command to a parser."""
-    lines = "\n".join(f"  {name:14s}{line}" for name, (_, line) in STUDIES.items())
+    lines = "\n".join(f"  {name:19s}{line}" for name, (_, line) in STUDIES.items())
     parser = subparsers.add_parser(
         "study",
         help="run a study and write its figure and numbers",

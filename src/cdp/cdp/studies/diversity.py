@@ -8,16 +8,12 @@ from typing import Any
 
 from cdp.config import to_mapping
 from cdp.diffusion.schedule import Schedule
-from cdp.studies.frame import Outcome, StudyRun, cell, spread, table, wide_cell
+from cdp.studies.frame import Outcome, StudyRun, cell, table, wide_cell
 from cdp.studies.plots import STYLES, panels, save
-from cdp.studies.toy_policies import PENALTIES, Bench, Policy, Scale, by_figure, train_stack
-from cdp.studies.toy_task import ToyTask, exact_denoiser
-from cdp.studies.toy_training import Member
+from cdp.studies.sweep import GAMMAS, OURS, SNAPSHOTS, Weight, members_of, policies_of, sweep_stack
+from cdp.studies.toy_policies import PENALTIES, Bench, Policy, Scale, measure_seeds
+from cdp.studies.toy_task import ARCS, exact_denoiser
 
-OURS = "cdp-saturating"
-GAMMAS = (0.0, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
-#: Several rows a demonstration, so that neighbouring states are seen with either mode and both can be learned.
-TASK = ToyTask(turns=1, rows=8)
 COLUMNS = {
     "hits_50": "hit rate, 50 steps",
     "coverage": "coverage of the modes",
@@ -29,23 +25,17 @@ _NOISES = 16
 
 def study(run: StudyRun) -> Outcome:
     """Train at every weight, measure coverage and spread."""
-    scale = Scale.of(run.quick, (1000, 2000))
-    bench = Bench.of(TASK, scale)
-    members = [Member(seed=seed, gamma=gamma) for gamma in GAMMAS for seed in run.seeds]
-    stack = train_stack(PENALTIES[OURS], members, scale, run.cache, TASK)
-    count, last = len(run.seeds), scale.snapshots[-1]
-    measured = [bench.measure(Policy(stack.denoiser(i, last)), _NOISES) for i in range(len(members))]
-    figures = {
-        f"{gamma:g}": {key: spread(values) for key, values in by_figure(measured[i * count : (i + 1) * count]).items()}
-        for i, gamma in enumerate(GAMMAS)
-    }
-    exact = bench.measure(Policy(exact_denoiser(TASK, Schedule())), _NOISES)
+    scale = Scale.of(run.quick, SNAPSHOTS)
+    bench = Bench.of(ARCS, scale)
+    stack, count = sweep_stack(OURS, run, scale), len(run.seeds)
+    figures = {f"{gamma:g}": measure_seeds(bench, policies_of(stack, members_of(Weight(gamma), count), scale), _NOISES) for gamma in GAMMAS}
+    exact = bench.measure(Policy(exact_denoiser(ARCS, Schedule())), _NOISES)
     draw(figures, exact, run.out / "diversity.png")
     results = {
-        "task": to_mapping(TASK),
-        "updates": last,
+        "task": to_mapping(ARCS),
+        "updates": scale.snapshots[-1],
         "penalty": to_mapping(PENALTIES[OURS]),
-        "expert": {"hits": TASK.hit_rate, "within_std": TASK.std},
+        "expert": {"hits": ARCS.hit_rate, "within_std": ARCS.std},
         "exact": exact,
         "gammas": figures,
     }
@@ -90,7 +80,7 @@ def report(results: Mapping[str, Any], run: StudyRun) -> str:
 
 ## Asked
 Forcing a sampler to contract could cost it a mode, or the variety within one. From which weight of the penalty does it? The 2-D toy of
-[toy](../toy/README.md) with modes that turn once and demonstrations of {task["rows"]} rows, penalty
+[toy](../toy/README.md) with modes that turn once and demonstrations of {task["rows"]} rows, the networks of [gamma](../gamma/README.md): penalty
 {OURS} (kappa {results["penalty"]["kappa"]:g}, all times),
 {results["updates"]} updates, 50 DDIM steps, {len(run.seeds)} seeds.
 

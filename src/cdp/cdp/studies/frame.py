@@ -20,6 +20,10 @@ STUDIES = {
     "steps-solver": ("cdp.studies.steps_solver", "success on the toy by number of steps and solver"),
     "low-data": ("cdp.studies.low_data", "success on the toy from a part of the demonstrations"),
     "diversity": ("cdp.studies.diversity", "modes kept on the toy, by weight of the penalty"),
+    "cross-schedule": ("cdp.studies.cross_schedule", "noise paths on the toy, each sampled along the others too"),
+    "ode-sde": ("cdp.studies.ode_sde", "deterministic and stochastic solvers on the same networks of the toy"),
+    "state-sensitivity": ("cdp.studies.state_sensitivity", "what contraction in the noise does to the sensitivity to the state"),
+    "gamma": ("cdp.studies.gamma", "fixed weights of the penalty against gamma auto, and what cheaper penalties do"),
 }
 DEFAULT_SEEDS = (0, 1, 2)
 RESULTS, README = "results.json", "README.md"

@@ -9,32 +9,30 @@ from typing import Any
 from cdp.config import to_mapping
 from cdp.studies.frame import Outcome, StudyRun, cell, spread, table
 from cdp.studies.plots import STYLES, panels, save
+from cdp.studies.toy_config import Member
 from cdp.studies.toy_policies import BASELINE, PENALTIES, STEPS, Bench, Policy, Scale, by_figure, train_stack
-from cdp.studies.toy_task import ToyTask, demonstrations
-from cdp.studies.toy_training import Member
+from cdp.studies.toy_task import ARCS, demonstrations
 
 OURS = "cdp-saturating"
 FRACTIONS = (0.1, 0.25, 0.5, 1.0)
-#: A demonstration is several rows along an arc, so that whole ones differ from random rows.
-TASK = ToyTask(turns=1, rows=8)
 _NOISES = 16
 
 
 def study(run: StudyRun) -> Outcome:
     """Train both policies on nested parts of the same demonstrations."""
     scale = Scale.of(run.quick, (1000, 2000))
-    bench = Bench.of(TASK, scale)
+    bench = Bench.of(ARCS, scale)
     figures: dict[str, dict[str, dict[str, Any]]] = {}
     for name, contraction in (("diffusion", BASELINE), (OURS, PENALTIES[OURS])):
         members = [Member(seed=seed, gamma=contraction.first_gamma, fraction=fraction) for fraction in FRACTIONS for seed in run.seeds]
-        stack = train_stack(contraction, members, scale, run.cache, TASK)
+        stack = train_stack(contraction, members, scale, run.cache, ARCS)
         measured = [bench.measure(Policy(stack.denoiser(i, scale.snapshots[-1])), _NOISES) for i in range(len(members))]
         count = len(run.seeds)
         parts = {fraction: by_figure(measured[i * count : (i + 1) * count]) for i, fraction in enumerate(FRACTIONS)}
         figures[name] = {f"{fraction:g}": {key: spread(values) for key, values in part.items()} for fraction, part in parts.items()}
-    kept = {f"{fraction:g}": len(demonstrations(TASK, 0, fraction)[0]) // TASK.rows for fraction in FRACTIONS}
+    kept = {f"{fraction:g}": len(demonstrations(ARCS, 0, fraction)[0]) // ARCS.rows for fraction in FRACTIONS}
     draw(figures, run.out / "low_data.png")
-    results = {"task": to_mapping(TASK), "updates": scale.snapshots[-1], "demonstrations": kept, "policies": figures}
+    results = {"task": to_mapping(ARCS), "updates": scale.snapshots[-1], "demonstrations": kept, "policies": figures}
     least = f"{FRACTIONS[0]:g}"
     rates = {name: cell(parts[least]["hits_50"]) for name, parts in figures.items()}
     summary = f"from {100 * FRACTIONS[0]:.0f} % of the demonstrations, hits in 50 steps {rates['diffusion']} diffusion, {rates[OURS]} {OURS}"

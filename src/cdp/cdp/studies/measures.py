@@ -17,13 +17,20 @@ from cdp.studies.toy_task import HIT_RADIUS
 #: A mode is kept for a state where at least this share of its samples hits it.
 KEPT_SHARE = 0.1
 _JACOBIAN_BATCH = 512
+_STEP_NOISE_SEED = 20_240_602
 
 
-def sampler_of(denoise: ConditionalDenoise, cond: Tensor, steps: int, solver: str, schedule: NoisePath, temperature: float = 1.0) -> Map:
-    """The sampler under conditions ``cond`` (N, C) as a map from unit noise (N, T, D) to actions; ``temperature`` scales the noise first."""
+def sampler_of(
+    denoise: ConditionalDenoise, cond: Tensor, steps: int, solver: str, schedule: NoisePath, temperature: float = 1.0, eta: float = 1.0
+) -> Map:
+    """The sampler under conditions ``cond`` (N, C) as a map from unit noise (N, T, D) to actions; ``temperature`` scales the noise first.
+
+    A stochastic solver, of noise ``eta``, draws the same noise at each call.
+    """
 
     def fn(noise: Tensor) -> Tensor:
-        return cast(Tensor, sample(lambda a, t: denoise(a, t, cond), temperature * noise, steps, solver, schedule))
+        generator = torch.Generator().manual_seed(_STEP_NOISE_SEED)
+        return cast(Tensor, sample(lambda a, t: denoise(a, t, cond), temperature * noise, steps, solver, schedule, generator=generator, eta=eta))
 
     return fn
 

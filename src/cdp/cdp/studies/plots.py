@@ -18,6 +18,7 @@ STYLES = {
     "cdp-step": ("#D55E00", "v"),
     "weight decay": ("#CC79A7", "P"),
     "half temperature": ("#56B4E9", "*"),
+    "state penalty": ("#882255", "X"),
 }
 
 

@@ -13,6 +13,8 @@ from cdp.config import to_mapping
 from cdp.diffusion.schedule import Schedule
 from cdp.studies.frame import Outcome, StudyRun, cell, spread, table, wide_cell
 from cdp.studies.measures import at_hit_rate, hit_rate, rarer_share
+from cdp.studies.toy_cache import Trained
+from cdp.studies.toy_config import Member
 from cdp.studies.toy_figures import draw_flows, draw_samples, draw_trade
 from cdp.studies.toy_policies import (
     BASELINE,
@@ -27,8 +29,8 @@ from cdp.studies.toy_policies import (
     penalised,
     train_stack,
 )
+from cdp.studies.toy_regression import regression_action
 from cdp.studies.toy_task import HIT_RADIUS, SHAPE, ToyTask, exact_denoiser
-from cdp.studies.toy_training import Member, Trained, regression_action
 
 OURS = "cdp-saturating"
 HALF = "half temperature"

@@ -5,16 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from cdp.contraction.config import ContractionConfig
 from cdp.contraction.penalties import ConditionalDenoise
+from cdp.diffusion.path import NoisePath
 from cdp.diffusion.schedule import Schedule
+from cdp.studies.frame import spread
 from cdp.studies.measures import coverage, hit_rate, sampler_lipschitz, sampler_of, seed_std, within_std
+from cdp.studies.toy_cache import Trained, trained
+from cdp.studies.toy_config import Member, ToyTraining
 from cdp.studies.toy_task import SHAPE, ToyTask, mode_of, states_on_circle
-from cdp.studies.toy_training import Member, ToyTraining, Trained, trained
 
 #: The weight of each penalty, and where it is not the default, the times that it looks at.
 PENALTIES = {
@@ -55,16 +59,16 @@ class Policy:
 
 
 def train_stack(
-    contraction: ContractionConfig, members: Sequence[Member], scale: Scale, cache: Path, task: ToyTask | None = None, objective: str = "diffusion"
+    contraction: ContractionConfig, members: Sequence[Member], scale: Scale, cache: Path, task: ToyTask | None = None, **settings: Any
 ) -> Trained:
-    """The stack of ``members`` under one penalty, trained or from the cache."""
+    """The stack of ``members`` under one penalty, trained or from the cache; ``settings`` are further ones of :class:`ToyTraining`."""
     config = ToyTraining(
         tuple(members),
-        objective=objective,
         contraction=contraction,
         task=task if task is not None else ToyTask(),
         snapshots=scale.snapshots,
         width=scale.width,
+        **settings,
     )
     return trained(config, cache)
 
@@ -89,7 +93,7 @@ class Bench:
     states: Tensor
     noise: Tensor
     lipschitz_steps: int = REFERENCE_STEPS
-    schedule: Schedule = field(default_factory=Schedule)
+    schedule: NoisePath = field(default_factory=Schedule)
 
     @classmethod
     def of(cls, task: ToyTask, scale: Scale) -> Bench:
@@ -104,10 +108,10 @@ class Bench:
         return mode_of(self.task, self.states)
 
     @torch.no_grad()
-    def actions(self, policy: Policy, steps: int, solver: str = "ddim") -> Tensor:
+    def actions(self, policy: Policy, steps: int, solver: str = "ddim", eta: float = 1.0) -> Tensor:
         """Actions (S, Z, 2) of a policy for every state and noise."""
         count = self.noise.shape[1]
-        fn = sampler_of(policy.denoise, self.states.repeat_interleave(count, 0), steps, solver, self.schedule, policy.temperature)
+        fn = sampler_of(policy.denoise, self.states.repeat_interleave(count, 0), steps, solver, self.schedule, policy.temperature, eta)
         return fn(self.noise.flatten(0, 1)).reshape(len(self.states), count, -1)
 
     def lipschitz(self, policy: Policy, noises: int | None = None) -> Tensor:
@@ -131,6 +135,11 @@ class Bench:
             "lipschitz_p999": float(constants.quantile(0.999)),
             **self.spread_figures(actions[REFERENCE_STEPS]),
         }
+
+
+def measure_seeds(bench: Bench, policies: Sequence[Policy], noises: int | None = None) -> dict[str, dict[str, Any]]:
+    """:meth:`Bench.measure` of one policy a seed, each figure with its :func:`cdp.studies.frame.spread`."""
+    return {name: spread(values) for name, values in by_figure([bench.measure(policy, noises) for policy in policies]).items()}
 
 
 def by_figure(measured: Sequence[Mapping[str, float]]) -> dict[str, list[float]]:

@@ -45,6 +45,10 @@ class ToyTask:
         return math.sqrt(0.5 * self.radius**2 + self.std**2)
 
 
+#: The toy with both modes learnt: they turn once, and a demonstration is several rows along an arc, so that neighbouring states are seen with either.
+ARCS = ToyTask(turns=1, rows=8)
+
+
 def states_on_circle(count: int) -> Tensor:
     """``count`` evenly spaced states (count, 2)."""
     angle = torch.arange(count) * (2.0 * math.pi / count)
