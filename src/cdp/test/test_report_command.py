@@ -15,6 +15,7 @@ from cdp.bundle.policy import chunk_difference, load_policy
 from cdp.report.build import ReportError, task_success
 from cdp.report.build import _check_finite as check_finite
 from cdp.report.observations import Observations, ObservationsError, choose_observations
+from cdp.report.page import setting_of
 
 FAST = ["--count", "3", "--seeds", "6", "--costly-seeds", "1", "--threads", "1"]
 
@@ -109,6 +110,18 @@ def test_a_report_has_json_table_plots_and_page_and_goes_into_the_bundle(copy, t
     assert recorded["columns"]["policy"]["lipschitz.tiny.median"] == policy["lipschitz"]["tiny"]["median"]
     assert "## Contraction report" in (copy / "card.md").read_text()
     Bundle.open(copy)
+
+
+def test_a_report_says_what_does_not_compare_between_noise_paths():
+    seen, measuring = {"text": "three"}, {"seeds": 4, "costly_seeds": 1, "seed": 0}
+
+    def said(*paths):
+        columns = [{"solver": "ddim", "steps": 3, "noise_path": path} for path in paths]
+        return setting_of({"columns": columns, "observations": seen, "measuring": measuring, "precision": "fp32"})
+
+    assert "Noise path" not in said("vp_cosine", "vp_cosine")
+    assert "Noise path edm." in said("edm", "edm") and "limit" not in said("edm", "edm")
+    assert "Noise path vp_cosine, edm. Each path has a limit of its own" in said("vp_cosine", "edm")
 
 
 def test_synthetic_observations_are_labelled(tiny_bundle, tmp_path, capsys):

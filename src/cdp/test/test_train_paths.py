@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from cdp import cli
 from cdp.bundle import Bundle, PolicyDescription
 from cdp.bundle.card import Card
 from cdp.bundle.manifest import load_manifest
@@ -182,7 +183,7 @@ def test_training_learns_on_every_path(tmp_path, kind, prediction):
 
 @pytest.mark.parametrize(("kind", "prediction"), [("vp_cosine", "flow"), ("vp_linear", "v"), ("edm", "v"), ("flow", "flow")])
 def test_a_trained_policy_is_deployed_as_it_is(tmp_path, kind, prediction):
-    """Training, bundle, and the chunk of the robot's runtime: torch, ONNX Runtime and OpenVINO agree, from the same unit noise."""
+    """Training, bundle, the chunk of the robot's runtime (torch, ONNX Runtime and OpenVINO agree, from the same unit noise), and the report."""
     made = made_for(tmp_path, kind, prediction, steps=6, contraction={"every": 2, "label": "cdp-saturating"})
     training = trainer(made)
     policy = training.run().policy
@@ -203,6 +204,23 @@ def test_a_trained_policy_is_deployed_as_it_is(tmp_path, kind, prediction):
     for backend in ("onnxruntime", "openvino"):
         found = PolicyRuntime(bundle, RuntimeConfig(backend=backend, seed=3)).act(seen).normalised
         np.testing.assert_allclose(found, expected, atol=1e-4, err_msg=backend)
+    words = [
+        "report",
+        str(made.output),
+        "--observations",
+        "synthetic",
+        "--control-temperature",
+        "--count",
+        "2",
+        "--seeds",
+        "4",
+        "--costly-seeds",
+        "1",
+    ]
+    assert cli.main([*words, "--threads", "1", "--out", str(tmp_path / "report")]) == 0
+    page = (tmp_path / "report" / "report.md").read_text()
+    assert (f"Noise path {kind}." in page) == (kind != "vp_cosine")
+    assert json.loads((tmp_path / "report" / "report.json").read_text())["columns"][0]["noise_path"] == kind
 
 
 def test_the_command_line_chooses_a_path(tmp_path):

@@ -106,6 +106,7 @@ def bundle_facts(bundle: Bundle) -> dict[str, Any]:
         "bundle": str(bundle.path),
         "label": "diffusion" if gamma == 0.0 else contraction.get("label", "unknown"),
         "gamma": gamma,
+        "noise_path": bundle.policy.schedule.kind,
         "weights_sha256": bundle.manifest.files[WEIGHTS],
         "task_success": task_success(json.loads((bundle.path / REPORT).read_text(encoding="utf-8"))),
     }

@@ -42,6 +42,11 @@ def setting_of(report: Mapping[str, Any]) -> str:
         f"{measuring['seeds']} noise seeds an observation ({min(measuring['costly_seeds'], measuring['seeds'])} for figures that need Jacobians or "
         f"many steps), drawn from seed {measuring['seed']}; the same observations and seeds in every column."
     )
+    paths = list(dict.fromkeys(column["noise_path"] for column in report["columns"]))
+    if paths != ["vp_cosine"]:
+        text += f" Noise path {', '.join(paths)}."
+    if len(paths) > 1:
+        text += " Each path has a limit of its own: the points in violation do not compare between them; Lipschitz, step factors and gains do."
     if seen.get("is_training_file") is False:
         text += " The file is not the one that the bundle was trained on."
     return text
@@ -72,15 +77,17 @@ def definitions(report: Mapping[str, Any]) -> list[str]:
         "Actions are chunks in normalised units, [-1, 1] over the training data; the condition (the encoded observation) is held fixed.",
         "Lipschitz: |Φ(x) − Φ(y)| / |x − y| of the whole sampler, x and y points that sampling starts from (after the temperature). sigma_max is the "
         "largest singular value of dΦ/da_T, by Lanczos iterations: a lower bound.",
-        "Points in violation: λmax(sym J_x0) above the limit (alpha_t on a variance-preserving schedule), where the probability-flow ODE expands in "
-        f"some direction, on paths of {report['measuring']['path_steps']} steps. The step factor is the largest singular value of r I + c J_x0.",
+        "Points in violation: λmax(sym J_x0) above the limit (alpha_t on a variance-preserving path, 1 on edm and flow), where the "
+        f"probability-flow ODE expands in some direction, on paths of {report['measuring']['path_steps']} steps. The step factor is the largest "
+        "singular value of r I + c J, before and after it the state divided by sqrt(alpha² + sigma²), which is 1 on a variance-preserving path.",
         f"Modes: single-linkage clusters of an observation's samples, cut at a distance of {report['measuring']['mode_distance']:g} (rms over the "
         f"elements); clusters below {100 * MODE_SHARE:g} % of the samples count to the nearest. total² = within² + between².",
         f"Solver error: rms of Φ_k − Φ_{REFERENCE_STEPS} from the same noise, the reference by {REFERENCE_SOLVER}; its resolution is the difference "
         f"between {REFERENCE_STEPS} and {REFERENCE_STEPS // 2} steps: an error no larger says nothing. Neither it nor the gains "
         "are measured at reduced temperatures.",
         f"Gain: rms change of the action over the rms of the injected normal noise (std {GAIN_NOISE:g}), in the x0 prediction (noise e there is "
-        "alpha e / sigma² in the score) or in the state that a step starts from. Noise in the last prediction reaches the action as it is: gain 1.",
+        "alpha e / sigma² in the score) or in the state, so divided, that a step starts from. Noise in the last prediction reaches the action as it "
+        "is: gain 1.",
         "Task success is measured by `cdp eval` and read from the bundle's own report.",
     ]
 
