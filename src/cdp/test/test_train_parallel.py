@@ -30,7 +30,7 @@ from cdp.train.resume import TrainingError
 from cdp.train.trainer import Trainer
 
 CPU = torch.device("cpu")
-DEADLINE_S = 120.0
+DEADLINE_S = 240.0
 # Seven rows do not divide by two, nor do the penalised three.
 BASE = {
     "task": "reach",
