@@ -14,12 +14,17 @@ from tqdm import tqdm
 
 from cdp.bundle.card import Card
 from cdp.bundle.manifest import PolicyDescription
+from cdp.bundle.policy import load_policy
+from cdp.bundle.reader import Bundle
 from cdp.bundle.writer import write_bundle
 from cdp.config import ConfigError, load
 from cdp.contraction.report import measure_sampler
 from cdp.data.dataset import DemoDataset
 from cdp.networks.policy import parameter_count
+from cdp.train.batches import Windows
+from cdp.train.conditions import encode_training, encode_validation
 from cdp.train.config import TrainConfig
+from cdp.train.initial import initial_stats, open_initial
 from cdp.train.trainer import Trainer, TrainResult
 from cdp.train.validation import encode_windows
 
@@ -48,8 +53,9 @@ def run(args: argparse.Namespace) -> str:
     if config.threads:
         torch.set_num_threads(config.threads)
     device = choose_device(config.device)
-    train, valid = (DemoDataset(config.dataset, split, config.observation, config.horizon) for split in ("train", "valid"))
-    trainer = Trainer(config, train, valid, device)
+    initial = open_initial(config)
+    train, valid = (DemoDataset(config.dataset, split, config.observation, config.horizon, initial_stats(initial)) for split in ("train", "valid"))
+    trainer = Trainer(config, *encoded(config, train, valid, initial, device), device, initial)
     with tqdm(total=config.steps, unit="step", dynamic_ncols=True, file=sys.stderr) as bar:
 
         def show(done: int, figures: dict[str, float]) -> None:
@@ -80,6 +86,16 @@ def run(args: argparse.Namespace) -> str:
         overwrite=args.overwrite,
     )
     return summary(result, config)
+
+
+def encoded(config: TrainConfig, train: Windows, valid: Windows, initial: Bundle | None, device: torch.device) -> tuple[Windows, Windows]:
+    """Both splits as they are, or with the conditions of a frozen encoder where ``config.encoder_draws`` asks for them."""
+    if initial is None or not config.encoder_draws:
+        return train, valid
+    encoder = load_policy(initial).encoder.to(device)
+    total = len(train) * config.encoder_draws
+    with tqdm(total=total, unit="window", desc="encoding", dynamic_ncols=True, file=sys.stderr) as bar:
+        return encode_training(encoder, train, config, device, config.run_folder, bar.update), encode_validation(encoder, valid, device)
 
 
 def load_config(path: Path, overrides: Sequence[str]) -> TrainConfig:

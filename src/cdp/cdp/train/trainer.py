@@ -12,13 +12,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from cdp.bundle.reader import Bundle
 from cdp.contraction.dual import PenaltyWeight
 from cdp.contraction.penalties import ContractionPenalty, Penalised
 from cdp.networks.policy import VisionPolicy, build_policy
 from cdp.train.batches import Windows, batch_indices, image_tensor, random_crop, step_generator
 from cdp.train.checkpoint import load_checkpoint, remove_checkpoints, save_checkpoint
 from cdp.train.clock import TrainingClock
+from cdp.train.conditions import pick_draw
 from cdp.train.config import TrainConfig
+from cdp.train.initial import start_from
 from cdp.train.interrupt import TrainingInterrupted, stop_between_steps
 from cdp.train.log import TrainingLog
 from cdp.train.objective import diffusion_loss
@@ -49,9 +52,9 @@ class TrainResult:
 
 
 class Trainer:
-    """One training of ``config`` on two splits. ``device`` is where it runs."""
+    """One training of ``config`` on two splits. ``device`` is where it runs; ``initial`` is the bundle that ``config.initial`` names."""
 
-    def __init__(self, config: TrainConfig, train: Windows, valid: Windows, device: torch.device) -> None:
+    def __init__(self, config: TrainConfig, train: Windows, valid: Windows, device: torch.device, initial: Bundle | None = None) -> None:
         if not len(train) or not len(valid):
             raise TrainingError(f"the data set has {len(train)} training and {len(valid)} validation rows; it needs some of both")
         self.config, self.train, self.valid, self.device = config, train, valid, device
@@ -65,6 +68,8 @@ class Trainer:
                 horizon=config.horizon,
                 schedule=config.diffusion,
             )
+        if initial is not None:
+            start_from(policy, initial, config.freeze_encoder)
         self.policy = policy.to(device).train()
         self.average = copy.deepcopy(self.policy).eval().requires_grad_(False)
         self.optimiser = make_optimiser(self.policy, config.optimiser)
@@ -117,22 +122,13 @@ class Trainer:
         """One update of the weights, number ``step`` (from 0), and its figures. Raises :class:`TrainingError` where the loss is not finite."""
         config = self.config
         generator = step_generator(config.seed, step)
-        image, lowdim, chunk = self._batch(step, generator)
+        cond, chunk = self._batch(step, generator)
         rate = learning_rate(config.optimiser, step, config.steps)
         for group in self.optimiser.param_groups:
             group["lr"] = rate
         self.optimiser.zero_grad(set_to_none=True)
-        cond = self.policy.encode(image, lowdim)
         repeats = config.noise_samples
-        loss = diffusion_loss(
-            self.policy.denoise,
-            chunk.repeat_interleave(repeats, 0),
-            cond.repeat_interleave(repeats, 0),
-            config.diffusion,
-            config.weighting,
-            generator,
-            config.network.denoiser.prediction,
-        )
+        loss = self.loss(chunk.repeat_interleave(repeats, 0), cond.repeat_interleave(repeats, 0), generator)
         value = float(loss.detach())
         if not np.isfinite(value):
             raise TrainingError(
@@ -148,6 +144,12 @@ class Trainer:
         update_average(self.average, self.policy, config.optimiser.ema_decay, step)
         self._smooth_loss = value if step == 0 else self._smooth_loss + (value - self._smooth_loss) * max(0.01, 1.0 / (step + 1))
         return figures
+
+    def loss(self, chunk: Tensor, cond: Tensor, generator: torch.Generator) -> Tensor:
+        """The denoising loss of chunks (B, T, D) under conditions (B, C), a scalar; a subclass may train for another."""
+        config = self.config
+        prediction = config.network.denoiser.prediction
+        return diffusion_loss(self.policy.denoise, chunk, cond, config.diffusion, config.weighting, generator, prediction)
 
     def _penalise(self, chunk: Tensor, cond: Tensor, generator: torch.Generator) -> dict[str, float]:
         """Add the penalty's gradient, by a backward pass of its own so that its cost can be told."""
@@ -166,16 +168,20 @@ class Trainer:
         self._clock.penalty_s += time.perf_counter() - started
         return figures
 
-    def _batch(self, step: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+    def _batch(self, step: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Conditions (B, C), with a graph where the encoder learns, and chunks (B, T, D) of a step."""
         config = self.config
         batch = self.train.batch(batch_indices(len(self.train), config.batch_size, config.seed, step))
+        chunk = torch.from_numpy(batch["action"]).to(self.device)
+        if "cond" in batch:
+            return pick_draw(batch["cond"], generator).to(self.device), chunk
         encoder = config.network.encoder
         size = encoder.crop_size if encoder.kind == "vision" else config.observation.image_size
         cropped = random_crop(batch["image"], size, np.random.default_rng((config.seed, step)))
         lowdim = torch.from_numpy(batch["lowdim"])
         if config.lowdim_noise > 0.0:
             lowdim = lowdim + config.lowdim_noise * torch.randn(lowdim.shape, generator=generator)
-        return image_tensor(cropped, self.device), lowdim.to(self.device), torch.from_numpy(batch["action"]).to(self.device)
+        return self.policy.encode(image_tensor(cropped, self.device), lowdim.to(self.device)), chunk
 
     def _logged(self, figures: dict[str, float], step: int) -> dict[str, float]:
         values = {f"train/{name}": value for name, value in figures.items()}
