@@ -32,6 +32,7 @@ def generate_launch_description() -> LaunchDescription:
         DeclareLaunchArgument(
             "backend", default_value="openvino", choices=["openvino", "onnxruntime"], description="Inference engine of the policy node."
         ),
+        DeclareLaunchArgument("temperature", default_value="1.0", description="Standard deviation of the policy's initial noise, 0.0 to 2.0."),
         DeclareLaunchArgument("image_topic", default_value="/agentview/image_raw", description="Topic of the agent-view camera's images."),
         DeclareLaunchArgument("command_interface", default_value="cartesian", choices=["cartesian", "joint"], description="What the guard commands."),
         DeclareLaunchArgument(
@@ -66,6 +67,7 @@ def generate_launch_description() -> LaunchDescription:
                 "steps": LaunchConfiguration("steps"),
                 "solver": LaunchConfiguration("solver"),
                 "backend": LaunchConfiguration("backend"),
+                "temperature": LaunchConfiguration("temperature"),
                 "image_topic": LaunchConfiguration("image_topic"),
                 "use_sim_time": lockstep,
                 "reliable": lockstep,

@@ -26,5 +26,6 @@ setup(
             "episode_runner = cdp_franka_sim.episode_runner:main",
         ],
         "cdp.commands": ["eval = cdp_franka_sim.commands:register_eval", "demos = cdp_franka_sim.commands:register_demos"],
+        "cdp.rollouts": ["slide = cdp_franka_sim.evaluate:run_episodes"],
     },
 )

@@ -87,6 +87,17 @@ def test_noise_moves_on_within_an_episode_and_not_at_all_when_it_is_zero(bundle,
     np.testing.assert_array_equal(still.act(seen).normalised, still.act(seen).normalised)
 
 
+def test_temperature_scales_the_initial_noise(bundle, tiny_policy):
+    seen, noise = window(bundle), np.random.default_rng(0).standard_normal((1, 16, 10), dtype=np.float32)
+    for temperature in (0.0, 0.5, 2.0):
+        found = PolicyRuntime(bundle, RuntimeConfig(backend="onnxruntime", temperature=temperature)).act(seen).normalised
+        expected = torch_chunk(tiny_policy.policy, tiny_policy.description, seen, np.float32(temperature) * noise, 3, "ddim")
+        np.testing.assert_allclose(found, expected, atol=1e-4)
+    for wrong in (-0.1, 2.1):
+        with pytest.raises(ConfigError, match=rf"temperature: {wrong} is outside \[0.0, 2.0\]"):
+            from_mapping(RuntimeConfig, {"temperature": wrong})
+
+
 def test_warming_up_takes_no_noise(bundle, runtimes):
     seen = window(bundle)
     runtime = runtimes["onnxruntime"]

@@ -38,6 +38,7 @@ def register_eval(subparsers: SubParsers) -> None:
     parser.add_argument("--steps", type=_positive, default=3, help="sampling steps (default 3)")
     parser.add_argument("--solver", default="ddim", choices=["ddim", "dpmpp_2m"])
     parser.add_argument("--backend", default="openvino", choices=["openvino", "onnxruntime"])
+    parser.add_argument("--temperature", type=float, default=1.0, help="standard deviation of the initial noise, 0 to 2 (default 1, as trained)")
     parser.add_argument("--via", default="nodes", choices=["nodes", "process"], help="through the ROS 2 nodes (default) or in one process")
     parser.add_argument("--lockstep", action="store_true", help="nodes only: as fast as the nodes answer instead of in real time")
     parser.add_argument("--timeout-s", type=float, default=25.0, help="time limit of an episode, of the simulation [s] (default 25)")
@@ -85,9 +86,10 @@ def _record(arguments: argparse.Namespace, results: dict[str, Any]) -> None:
     from cdp.bundle.annotate import annotate
 
     mode = " --via process" if arguments.via == "process" else " --lockstep" if arguments.lockstep else ""
+    temperature = "" if arguments.temperature == 1.0 else f" --temperature {arguments.temperature:g}"
     command = (
         f"cdp eval {arguments.bundle} --episodes {arguments.episodes} --seed {arguments.seed} --steps {arguments.steps} "
-        f"--solver {arguments.solver} --backend {arguments.backend}{mode}"
+        f"--solver {arguments.solver} --backend {arguments.backend}{temperature}{mode}"
     )
     kind = {"": "through the nodes in real time", " --lockstep": "through the nodes in lock-step", " --via process": "in one process"}[mode]
     heading = f"Evaluation {kind}"
@@ -103,6 +105,7 @@ def _eval_through_nodes(arguments: argparse.Namespace, out: Path) -> int:
         "steps": arguments.steps,
         "solver": arguments.solver,
         "backend": arguments.backend,
+        "temperature": arguments.temperature,
         "episodes": arguments.episodes,
         "seed": arguments.seed,
         "timeout_s": arguments.timeout_s,

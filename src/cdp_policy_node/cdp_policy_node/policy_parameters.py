@@ -26,6 +26,7 @@ class PolicyParameters:
     solver: str = setting("", choices=("", *SOLVERS), help="solver of the sampler: ddim or dpmpp_2m; empty: as the bundle was measured")
     seed: int = setting(0, low=0, high=2**31 - 1, help="seed of the sampler's noise, which starts anew with every activation")
     initial_noise: str = setting("random", choices=INITIAL_NOISES, help="random, or zero for one fixed chunk for each observation")
+    temperature: float = setting(1.0, low=0.0, high=2.0, help="standard deviation of the random initial noise; 1: as the policy was trained")
     precision: str = setting("fp32", choices=PRECISIONS, help="fp32, or bf16 with openvino on a CPU that has it")
     threads: int = setting(1, low=1, high=64, help="threads of the inference engine")
     replan_ticks: int = setting(4, low=1, high=64, help="observation ticks from one chunk to the next; less than the chunk's rows")
@@ -51,6 +52,7 @@ class PolicyParameters:
             seed=self.seed,
             threads=self.threads,
             initial_noise=self.initial_noise,
+            temperature=self.temperature,
             precision=self.precision,
         )
 

@@ -38,10 +38,13 @@ class DemoDataset:
     """The demonstrations of one split, whole in memory, with images resized once to ``observation.image_size``.
 
     ``batch`` gives windows around a row k: observations k-To+1..k, actions k..k+T-1; a window that reaches over an end of its demonstration
-    repeats the first observation or the last action. The statistics are always those of the train split. Raises :class:`DatasetError`.
+    repeats the first observation or the last action. The statistics are ``stats``, or those of the train split, whichever split this is.
+    Raises :class:`DatasetError`.
     """
 
-    def __init__(self, path: str | Path, split: Literal["train", "valid"], observation: ObservationSpec, horizon: int) -> None:
+    def __init__(
+        self, path: str | Path, split: Literal["train", "valid"], observation: ObservationSpec, horizon: int, stats: Stats | None = None
+    ) -> None:
         if horizon < 1:
             raise DatasetError(f"horizon: {horizon} is below 1")
         self.path, self.observation, self.horizon = Path(path), observation, horizon
@@ -49,7 +52,7 @@ class DemoDataset:
             self.sha256 = file_sha256(self.path)
             with h5py.File(self.path, "r") as file:
                 self.demos = split_names(file, split)
-                self.stats = _statistics(file, observation)
+                self.stats = _statistics(file, observation) if stats is None else stats
                 self._load(file, split)
         except (OSError, KeyError, ValueError) as error:
             raise DatasetError(f"{self.path}: {error}") from error

@@ -24,6 +24,7 @@ class RuntimeConfig:
     seed: int = setting(0, low=0, help="seed of the initial noise, drawn anew from it in every episode")
     threads: int = setting(1, low=1, high=64, help="threads of the networks; more than the cores that are free makes the slowest chunk slower")
     initial_noise: str = setting("random", choices=INITIAL_NOISES, help="random: standard normal; zero: always the same chunk for one observation")
+    temperature: float = setting(1.0, low=0.0, high=2.0, help="standard deviation of the random initial noise; 1: as the policy was trained")
     precision: str = setting("fp32", choices=PRECISIONS, help="bf16: OpenVINO on a CPU with AVX512_BF16 or AMX; coarser than the measured policy")
 
     def __post_init__(self) -> None:

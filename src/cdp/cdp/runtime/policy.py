@@ -94,7 +94,7 @@ class PolicyRuntime:
     def _initial_noise(self) -> NDArray[np.float32]:
         if self.config.initial_noise == "zero":
             return np.zeros(self._chunk_shape, dtype=np.float32)
-        return self._noise.standard_normal(self._chunk_shape, dtype=np.float32)
+        return np.float32(self.config.temperature) * self._noise.standard_normal(self._chunk_shape, dtype=np.float32)
 
     def _encode(self, window: WindowArrays) -> NDArray[np.float32]:
         image = np.ascontiguousarray(window["image"].transpose(0, 3, 1, 2), dtype=np.float32) / np.float32(255.0)

@@ -14,13 +14,18 @@ from tqdm import tqdm
 
 from cdp.bundle.card import Card
 from cdp.bundle.manifest import PolicyDescription
+from cdp.bundle.policy import load_policy
+from cdp.bundle.reader import Bundle
 from cdp.bundle.writer import write_bundle
 from cdp.config import ConfigError, load
 from cdp.contraction.report import measure_sampler
 from cdp.data.dataset import DemoDataset
 from cdp.networks.policy import parameter_count
+from cdp.train.batches import Windows
+from cdp.train.conditions import EncodedWindows, encode_training, encode_validation
 from cdp.train.config import TrainConfig
-from cdp.train.parallel import joined
+from cdp.train.initial import initial_stats, open_initial
+from cdp.train.parallel import Ranks, joined
 from cdp.train.trainer import Trainer, TrainResult
 from cdp.train.validation import encode_windows
 
@@ -53,8 +58,10 @@ def run(args: argparse.Namespace) -> str | None:
         if config.threads:
             torch.set_num_threads(config.threads)
         device = ranks.device
-        train, valid = (DemoDataset(config.dataset, split, config.observation, config.horizon) for split in ("train", "valid"))
-        trainer = Trainer(config, train, valid, device, ranks)
+        initial = open_initial(config)
+        stats = initial_stats(initial)
+        train, valid = (DemoDataset(config.dataset, split, config.observation, config.horizon, stats) for split in ("train", "valid"))
+        trainer = Trainer(config, *encoded(config, train, valid, initial, ranks), device, ranks, initial)
         with tqdm(total=config.steps, unit="step", dynamic_ncols=True, file=sys.stderr, disable=not ranks.main) as bar:
 
             def show(done: int, figures: dict[str, float]) -> None:
@@ -87,6 +94,22 @@ def run(args: argparse.Namespace) -> str | None:
         overwrite=args.overwrite,
     )
     return summary(result, config)
+
+
+def encoded(config: TrainConfig, train: Windows, valid: Windows, initial: Bundle | None, ranks: Ranks) -> tuple[Windows, Windows]:
+    """Both splits as they are, or with the conditions of a frozen encoder where ``config.encoder_draws`` asks for them."""
+    if initial is None or not config.encoder_draws:
+        return train, valid
+    encoder = load_policy(initial).encoder.to(ranks.device)
+    total = len(train) * config.encoder_draws
+    with tqdm(total=total, unit="window", desc="encoding", dynamic_ncols=True, file=sys.stderr, disable=not ranks.main) as bar:
+
+        def encode() -> EncodedWindows:
+            return encode_training(encoder, train, config, ranks.device, config.run_folder, bar.update)
+
+        # The main process computes and keeps them; the others then find them, or compute their own where they share no disk.
+        ranks.first(lambda: encode() and None)
+        return encode(), encode_validation(encoder, valid, ranks.device)
 
 
 def load_config(path: Path, overrides: Sequence[str]) -> TrainConfig:

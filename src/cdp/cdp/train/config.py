@@ -48,6 +48,15 @@ class TrainConfig:
     task: str = setting(help="task that the demonstrations show")
     run_dir: Path | None = None
     """Folder of checkpoints and TensorBoard logs; beside the bundle, ``<output>.run``, where it is not given."""
+    initial: Path | None = None
+    """Bundle whose weights, and ranges of the data, the training starts from; random weights where it is not given."""
+    freeze_encoder: bool = setting(False, help="take only the encoder from initial, leave it as it is, and train a new denoiser on it")
+    encoder_draws: int = setting(
+        0,
+        low=0,
+        high=256,
+        help="freeze_encoder: augmented conditions of each window, computed once and kept with the run; 0: at each step anew",
+    )
     seed: int = setting(0, low=0, high=2**31 - 1, help="fixes the initial weights, the order of the data and every noise")
     device: str = setting("auto", choices=("auto", "cpu", "cuda"), help="where to train; auto takes CUDA where there is one")
     threads: int = setting(0, low=0, high=256, help="CPU threads of torch; 0 leaves torch's own choice")
@@ -80,6 +89,10 @@ class TrainConfig:
             raise ConfigError(
                 f"network.encoder.crop_size: {self.network.encoder.crop_size} exceeds the image of {self.observation.image_size} pixels"
             )
+        if self.freeze_encoder and self.initial is None:
+            raise ConfigError("freeze_encoder: true needs initial, the bundle whose encoder is kept: a random one would never learn to see")
+        if self.encoder_draws and not self.freeze_encoder:
+            raise ConfigError(f"encoder_draws: {self.encoder_draws} needs freeze_encoder: what an encoder in training says does not keep")
         denoiser = self.network.denoiser
         check_path(self.diffusion, denoiser.prediction, self.contraction.label)
         if denoiser.kind == "unet" and self.horizon % 2 ** (denoiser.depth - 1):

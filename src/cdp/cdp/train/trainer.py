@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from cdp.bundle.reader import Bundle
 from cdp.contraction.dual import PenaltyWeight
 from cdp.contraction.penalties import ContractionPenalty, Penalised
 from cdp.networks.policy import VisionPolicy, build_policy
@@ -21,8 +22,10 @@ from cdp.shares import Share, SharedGenerator, draw
 from cdp.train.batches import Windows, batch_indices, image_tensor, random_crop, step_generator
 from cdp.train.checkpoint import Checkpoint, read_checkpoint, remove_checkpoints, save_checkpoint
 from cdp.train.clock import TrainingClock
+from cdp.train.conditions import pick_draw
 from cdp.train.config import TrainConfig
 from cdp.train.forward import Forward, deterministic_kernels
+from cdp.train.initial import start_from
 from cdp.train.interrupt import TrainingInterrupted, stop_between_steps
 from cdp.train.log import TrainingLog
 from cdp.train.objective import diffusion_loss
@@ -57,9 +60,14 @@ class TrainResult:
 
 
 class Trainer:
-    """One training of ``config`` on two splits. ``device`` is where it runs, ``ranks`` the processes that share each batch of it."""
+    """One training of ``config`` on two splits.
 
-    def __init__(self, config: TrainConfig, train: Windows, valid: Windows, device: torch.device, ranks: Ranks | None = None) -> None:
+    ``device`` is where it runs, ``ranks`` the processes that share each batch of it, ``initial`` the bundle that ``config.initial`` names.
+    """
+
+    def __init__(
+        self, config: TrainConfig, train: Windows, valid: Windows, device: torch.device, ranks: Ranks | None = None, initial: Bundle | None = None
+    ) -> None:
         self.ranks = ranks if ranks is not None else Ranks()
         if config.batch_size < self.ranks.size:
             raise TrainingError(f"batch_size: {config.batch_size} leaves some of the {self.ranks.size} processes without a row; start fewer")
@@ -77,6 +85,8 @@ class Trainer:
                 horizon=config.horizon,
                 schedule=config.diffusion,
             )
+        if initial is not None:
+            start_from(policy, initial, config.freeze_encoder)
         self.policy = policy.to(device).train()
         self.forward = Forward(self.policy, device, config.precision, config.compile)
         self.average = copy.deepcopy(self.policy).eval().requires_grad_(False)
@@ -135,22 +145,13 @@ class Trainer:
         generator = step_generator(config.seed, step)
         if self.ranks.size > 1:
             generator = SharedGenerator(share, generator)
-        image, lowdim, chunk = self._batch(step, generator, share)
+        cond, chunk = self._batch(step, generator, share)
         rate = learning_rate(config.optimiser, step, config.steps)
         for group in self.optimiser.param_groups:
             group["lr"] = rate
         self.optimiser.zero_grad(set_to_none=True)
-        cond = self.forward.encode(image, lowdim)
         repeats = config.noise_samples
-        loss = diffusion_loss(
-            self.forward.denoise,
-            chunk.repeat_interleave(repeats, 0),
-            cond.repeat_interleave(repeats, 0),
-            config.diffusion,
-            config.weighting,
-            generator,
-            config.network.denoiser.prediction,
-        )
+        loss = self.loss(chunk.repeat_interleave(repeats, 0), cond.repeat_interleave(repeats, 0), generator)
         value = self.ranks.sum(float(loss.detach()) * share.weight)
         if not np.isfinite(value):
             raise TrainingError(
@@ -167,6 +168,12 @@ class Trainer:
         update_average(self.average, self.policy, config.optimiser.ema_decay, step)
         self._smooth_loss = value if step == 0 else self._smooth_loss + (value - self._smooth_loss) * max(0.01, 1.0 / (step + 1))
         return figures
+
+    def loss(self, chunk: Tensor, cond: Tensor, generator: torch.Generator) -> Tensor:
+        """The denoising loss of chunks (B, T, D) under conditions (B, C), a scalar; a subclass may train for another."""
+        config = self.config
+        prediction = config.network.denoiser.prediction
+        return diffusion_loss(self.forward.denoise, chunk, cond, config.diffusion, config.weighting, generator, prediction)
 
     def _penalise(self, chunk: Tensor, cond: Tensor, generator: torch.Generator) -> dict[str, float]:
         """Add the penalty's gradient, by a backward pass of its own so that its cost can be told."""
@@ -186,16 +193,20 @@ class Trainer:
         self._clock.penalty_s += time.perf_counter() - started
         return figures
 
-    def _batch(self, step: int, generator: torch.Generator, share: Share) -> tuple[Tensor, Tensor, Tensor]:
+    def _batch(self, step: int, generator: torch.Generator, share: Share) -> tuple[Tensor, Tensor]:
+        """Conditions (B, C), with a graph where the encoder learns, and chunks (B, T, D) of this process's share of a step."""
         config = self.config
         batch = self.train.batch(batch_indices(len(self.train), config.batch_size, config.seed, step)[share.rows])
+        chunk = torch.from_numpy(batch["action"]).to(self.device)
+        if "cond" in batch:
+            return pick_draw(batch["cond"], generator).to(self.device), chunk
         encoder = config.network.encoder
         size = encoder.crop_size if encoder.kind == "vision" else config.observation.image_size
         cropped = random_crop(batch["image"], size, np.random.default_rng((config.seed, step)), share)
         lowdim = torch.from_numpy(batch["lowdim"])
         if config.lowdim_noise > 0.0:
             lowdim = lowdim + config.lowdim_noise * draw(torch.randn, lowdim.shape, generator)
-        return image_tensor(cropped, self.device), lowdim.to(self.device), torch.from_numpy(batch["action"]).to(self.device)
+        return self.forward.encode(image_tensor(cropped, self.device), lowdim.to(self.device)), chunk
 
     def _validate(self) -> Validation:
         return self.ranks.first(lambda: validate(self.average, self.valid, self.config, self.device))

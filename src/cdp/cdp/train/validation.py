@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -37,7 +39,7 @@ def validate(policy: VisionPolicy, windows: Windows, config: TrainConfig, device
     for start in range(0, len(rows), _BATCH):
         batch = windows.batch(rows[start : start + _BATCH])
         chunk = torch.from_numpy(batch["action"]).to(device)
-        cond = policy.encode(image_tensor(batch["image"], device), torch.from_numpy(batch["lowdim"]).to(device))
+        cond = conditions(policy, batch, device)
         prediction = config.network.denoiser.prediction
         loss = diffusion_loss(policy.denoise, chunk, cond, config.diffusion, config.weighting, generator, prediction)
         losses.append(float(loss) * len(chunk))
@@ -54,6 +56,14 @@ def validate(policy: VisionPolicy, windows: Windows, config: TrainConfig, device
 def encode_windows(policy: VisionPolicy, windows: Windows, count: int, device: torch.device) -> Tensor:
     """Conditions (N, C) of ``count`` windows spread evenly over the split (all of them where there are fewer)."""
     batch = windows.batch(even_rows(len(windows), count))
+    return conditions(policy, batch, device)
+
+
+def conditions(policy: VisionPolicy, batch: Mapping[str, Any], device: torch.device) -> Tensor:
+    """Conditions (B, C) of a batch of windows, or the first draw of those that come encoded."""
+    if "cond" in batch:
+        encoded: Tensor = batch["cond"][:, 0]
+        return encoded.to(device)
     return policy.encode(image_tensor(batch["image"], device), torch.from_numpy(batch["lowdim"]).to(device))
 
 
