@@ -142,15 +142,19 @@ def sweep_table(sweep: Mapping[str, Any], exact: Mapping[str, float]) -> str:
 
 def front_lines(sweeps: Mapping[str, Any]) -> str:
     """For each target: the fixed weights that are better in both of two figures, by their means."""
+    figures = {"coverage": "coverage", "hits_5": "hits in 5 steps"}
     lines = []
     for label, each in sweeps.items():
-        for key, words in (("coverage", "coverage"), ("hits_5", "hits in 5 steps")):
-            parts = []
-            for weight in SWEEP:
-                if weight.target is not None:
-                    better = [f"{gamma:g}" for gamma in GAMMAS if dominates(each[f"{gamma:g}"], each[weight.name], key)]
-                    parts.append(f"{weight.name}: {', '.join(better) if better else 'none'}")
-            lines.append(f"- {label}, fixed weights with both a smaller median Lipschitz constant and more {words} than: {'; '.join(parts)}.")
+        targets = [weight.name for weight in SWEEP if weight.target is not None]
+        beaten = {
+            (name, key): [f"{gamma:g}" for gamma in GAMMAS if dominates(each[f"{gamma:g}"], each[name], key)] for name in targets for key in figures
+        }
+        front = [name for name in targets if not any(beaten[name, key] for key in figures)]
+        lines.append(f"- {label}: {'; '.join(front) if front else 'no target'} on the front in both coverage and hits in 5 steps.")
+        for key, words in figures.items():
+            parts = [f"{name}: {', '.join(beaten[name, key])}" for name in targets if beaten[name, key]]
+            if parts:
+                lines.append(f"  Fixed weights with both a smaller median Lipschitz constant and more {words} than {'; than '.join(parts)}.")
     return "A weight is on the front of the sweep where no fixed one is better in both figures (of means over seeds):\n" + "\n".join(lines)
 
 
@@ -160,17 +164,19 @@ def dominates(fixed: Mapping[str, Any], auto: Mapping[str, Any], key: str) -> bo
 
 
 def target_lines(sweeps: Mapping[str, Any]) -> str:
-    """Whether each target is met, and how far the weight went."""
+    """Whether each target is met, and how far the weight went on the way and in the end."""
     lines = []
     for label, each in sweeps.items():
+        head = ["target", "violation", "gamma, highest", "at the end"]
+        rows = []
+        for weight in SWEEP:
+            if weight.target is not None:
+                figures = each[weight.name]
+                highest = spread([max(*line, last) for line, last in zip(figures["trace"]["gamma"], figures["gamma_last"]["seeds"], strict=True)])
+                rows.append([f"{weight.target:g}", cell(figures["violation"], 3), cell(highest), cell(figures["gamma_last"])])
         base = cell(each["0"]["violation"], 3)
-        parts = [
-            f"{100 * weight.target:g} % gets {100 * each[weight.name]['violation']['mean']:.1f} % at gamma {cell(each[weight.name]['gamma_last'])}"
-            for weight in SWEEP
-            if weight.target is not None
-        ]
-        lines.append(f"- {label}, whose violation rate without a penalty is {base}: a target of {'; of '.join(parts)}.")
-    return "\n".join(lines)
+        lines.append(f"{label}, whose violation rate without a penalty is {base}:\n\n{table(head, rows)}")
+    return "\n\n".join(lines)
 
 
 def cheap_table(costs: Mapping[str, Any]) -> str:

@@ -57,7 +57,8 @@ def draw_trace(sweeps: Mapping[str, Any], path: Path) -> None:
         axis.set_ylabel("gamma")
         axis.set_ylim(bottom=0.0)
         axis.grid(alpha=0.3)
-    axes[0][0].legend(fontsize=9)
+    handles, labels = axes[0][0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), fontsize=9)
     save(figure, path)
 
 
