@@ -21,12 +21,15 @@ EXAMPLES = """examples:
   cdp data split data/slide.hdf5 --by operator --hold anna           anna's demonstrations validate
   cdp data merge monday.hdf5 tuesday.hdf5 -o week.hdf5
   cdp data trim data/slide.hdf5 -o data/slide_trimmed.hdf5
+  cdp data convert data/slide.hdf5 --to lerobot -o data/slide_lerobot
+  cdp data convert lift/ph/image.hdf5 --from robomimic -o data/lift.hdf5
+  cdp data view data/slide.hdf5 -o runs/view                         open runs/view/index.html
 """
 
 
 def register(subparsers: SubParsers) -> None:
     """Add `data` to the `cdp` command; each command sets ``run``, a function of the parsed arguments that returns the exit code."""
-    from cdp.data import commands_edit
+    from cdp.data import commands_convert, commands_edit, commands_view
 
     parser = subparsers.add_parser(
         "data", help="collect, describe and check demonstrations", epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -43,6 +46,8 @@ def register(subparsers: SubParsers) -> None:
     stats.add_argument("--split", default=None, help="of one mask only, e.g. train")
     stats.add_argument("--json", action="store_true", help="as JSON")
     commands_edit.register(commands)
+    commands_convert.register(commands)
+    commands_view.register(commands)
 
 
 def _add(commands: SubParsers, name: str, run: Callable[[argparse.Namespace], int], text: str) -> argparse.ArgumentParser:

@@ -87,7 +87,7 @@ def _timing_line(facts: dict[str, Any]) -> str:
     if timing is None:
         return "timing: no stamps"
     return (
-        f"timing: {timing['measured_hz']:.2f} Hz measured, {timing['nominal_hz'] or 0:g} Hz nominal; periods spread {timing['period_std_ms']:.1f} ms, "
+        f"timing: {timing['measured_hz']:.2f} Hz measured, {timing['nominal_hz'] or 0:g} Hz nominal; spread {timing['period_std_ms']:.1f} ms, "
         f"longest {timing['longest_period_s']:.3f} s; {timing['gaps']} gaps; {timing['duration_s'] / 60:.1f} min in all"
     )
 
