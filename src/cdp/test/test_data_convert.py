@@ -25,7 +25,9 @@ def contents(path):
     with h5py.File(path) as file:
         demos = {name: read_demo(file, name) for name in demo_names(file)}
         arrays = {f"{name}/{key}": np.asarray(array[...]) for name, demo in demos.items() for key, array in demo.arrays.items()}
-        attrs = {name: {**demo.attrs, **{f"{k} of {p}": v for p, a in demo.array_attrs.items() for k, v in a.items()}} for name, demo in demos.items()}
+        attrs = {
+            name: {**demo.attrs, **{f"{k} of {p}": v for p, a in demo.array_attrs.items() for k, v in a.items()}} for name, demo in demos.items()
+        }
         return arrays, {**attrs, "": dict(file["data"].attrs)}, read_masks(file)
 
 
@@ -68,7 +70,11 @@ def test_a_buffer_of_another_project(tmp_path):
     root = zarr.open_group(str(tmp_path / "pusht.zarr"), mode="w")
     data, meta = root.create_group("data"), root.create_group("meta")
     made = np.random.default_rng(0)
-    arrays = {"action": made.uniform(0, 512, (9, 2)).astype("f4"), "img": made.uniform(0, 255, (9, 8, 8, 3)).astype("f4"), "state": made.normal(size=(9, 5))}
+    arrays = {
+        "action": made.uniform(0, 512, (9, 2)).astype("f4"),
+        "img": made.uniform(0, 255, (9, 8, 8, 3)).astype("f4"),
+        "state": made.normal(size=(9, 5)),
+    }
     for name, value in arrays.items():
         data[name] = value
     meta["episode_ends"] = np.array([4, 9])
@@ -107,7 +113,11 @@ def lift(path, images):
         for i, rows in enumerate((7, 5)):
             demo = data.create_group(f"demo_{i + 1}")
             quat = made.normal(size=(rows, 4))
-            obs = {"object": made.normal(size=(rows, 10)), "robot0_eef_pos": made.normal(size=(rows, 3)), "robot0_joint_pos": made.normal(size=(rows, 7))}
+            obs = {
+                "object": made.normal(size=(rows, 10)),
+                "robot0_eef_pos": made.normal(size=(rows, 3)),
+                "robot0_joint_pos": made.normal(size=(rows, 7)),
+            }
             obs |= {"robot0_eef_quat": quat / np.linalg.norm(quat, axis=1, keepdims=True), "robot0_gripper_qpos": made.normal(size=(rows, 2))}
             if images:
                 obs["agentview_image"] = made.integers(0, 255, (rows, 84, 84, 3), dtype=np.uint8)
@@ -126,7 +136,10 @@ def test_a_file_of_robomimics_own(tmp_path, images):
     theirs, ours = tmp_path / "lift.hdf5", tmp_path / "d.hdf5"
     lift(theirs, images)
     notes = from_robomimic(theirs, ours).notes
-    assert [note.split(":")[0] for note in notes] == ["absolute targets follow from OSC_POSE deltas and measured poses, in the frame of the file's poses", "stamps are absent"]
+    assert [note.split(":")[0] for note in notes] == [
+        "absolute targets follow from OSC_POSE deltas and measured poses, in the frame of the file's poses",
+        "stamps are absent",
+    ]
     with h5py.File(theirs) as source, h5py.File(ours) as file:
         demo = file["data/demo_1"]
         for key, array in read_demo(source, "demo_2").arrays.items():

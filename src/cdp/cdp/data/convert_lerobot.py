@@ -30,7 +30,9 @@ def lerobot_python() -> Path:
         return Path(sys.executable)
     if _PEERS.is_file():
         return _PEERS.absolute()
-    raise DataError(f"LeRobot is not installed: `make check-peers-data` makes an environment with it, or name a Python that has it in {PYTHON_VARIABLE}")
+    raise DataError(
+        f"LeRobot is not installed: `make check-peers-data` makes an environment with it, or name a Python that has it in {PYTHON_VARIABLE}"
+    )
 
 
 def to_lerobot(path: str | Path, out: str | Path, video: bool = True) -> ConvertReport:

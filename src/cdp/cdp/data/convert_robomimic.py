@@ -101,5 +101,3 @@ def _with_targets(demo: Demo, scale: FloatArray) -> Demo:
         joints = read_all(demo, "obs/robot0_joint_pos")
         targets["action_dict/joint_position"] = np.concatenate([joints[1:], joints[-1:]])
     return Demo({**demo.arrays, **targets}, {**demo.attrs, "action_scale": np.concatenate([scale, [1.0]])}, demo.array_attrs)
-
-

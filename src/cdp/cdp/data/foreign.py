@@ -80,7 +80,7 @@ def _scale(demos: Sequence[Demo]) -> FloatArray | None:
     if any("action_scale" in demo.attrs for demo in demos):
         return None
     greatest = np.max([np.abs(np.asarray(demo.arrays["actions"][:])).max(axis=0) for demo in demos], axis=0)
-    return np.ones_like(greatest) if np.all(greatest <= 1.0) else np.maximum(greatest, _SMALLEST_SCALE)
+    return np.asarray(np.ones_like(greatest) if np.all(greatest <= 1.0) else np.maximum(greatest, _SMALLEST_SCALE))
 
 
 def _completed(demo: Demo, rate_hz: float, scale: FloatArray | None) -> Demo:

@@ -7,6 +7,7 @@ are declared, without an implementation: whoever called one would get torch's ow
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 _OPERATORS = ("nms", "qnms")
 _declared: list[object] = []
@@ -17,18 +18,18 @@ def declare_operators() -> bool:
     import torch
 
     try:
-        import torchvision  # noqa: F401
+        import torchvision
     except RuntimeError as error:
         if "does not exist" not in str(error):
             raise
     else:
         return False
-    library = torch.library.Library("torchvision", "FRAGMENT")
+    library: Any = torch.library.Library("torchvision", "FRAGMENT")  # type: ignore[no-untyped-call]
     for name in _OPERATORS:
         library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
     for name in [name for name in sys.modules if name.partition(".")[0] == "torchvision"]:
         del sys.modules[name]  # half imported
     _declared.append(library)  # the declaration lives as long as the object
-    import torchvision  # noqa: F401, F811
+    import torchvision  # noqa: F401
 
     return True

@@ -76,9 +76,7 @@ def import_set(source: Path, target: Path) -> dict[str, Any]:
         array_attrs = {path: restored(a) for path, a in said["array_attrs"][i].items()} if said else {}
         demos.append(Demo(arrays, {"num_samples": len(rows), **attrs}, array_attrs))
     notes = [] if said else ["action is kept as actions: what its numbers mean the set does not say"]
-    report = write_source(
-        Source(demos, restored(said["attrs"]) if said else {}, said["masks"] if said else {}, notes), target, float(data.fps)
-    )
+    report = write_source(Source(demos, restored(said["attrs"]) if said else {}, said["masks"] if said else {}, notes), target, float(data.fps))
     return {"demos": report.demos, "rows": report.rows, "notes": list(report.notes)}
 
 

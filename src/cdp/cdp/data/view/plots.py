@@ -25,7 +25,9 @@ def line_plot(title: str, names: Sequence[str], series: FloatArray, dashed: Floa
         parts.append(f'<text x="{_WIDTH - 8 - 48 * (len(names) - 1 - k)}" y="11" class="key" fill="{COLOURS[k % 3]}">{escape(name)}</text>')
     floor = _HEIGHT - _BOTTOM
     parts.append(f'<path d="M{_LEFT} {_TOP}V{floor}H{_WIDTH - 4}" class="axis"/>')
-    parts.append(f'<text x="{_LEFT - 4}" y="{_TOP + 8}" class="tick">{high:.3g}</text><text x="{_LEFT - 4}" y="{floor}" class="tick">{low:.3g}</text>')
+    parts.append(
+        f'<text x="{_LEFT - 4}" y="{_TOP + 8}" class="tick">{high:.3g}</text><text x="{_LEFT - 4}" y="{floor}" class="tick">{low:.3g}</text>'
+    )
     parts.append(f'<text x="{_WIDTH - 4}" y="{_HEIGHT - 3}" class="tick">{duration_s:.1f} s</text>')
     for values, style in ((dashed, ' stroke-dasharray="3 3" opacity="0.6"'), (series, "")):
         if values is not None:

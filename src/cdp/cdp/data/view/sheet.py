@@ -75,8 +75,9 @@ def _card(name: str, demo: Demo, media: Path, rate_hz: float, split: str, wrong:
     said = {True: "success", False: "failure", None: "success not said"}[None if "success" not in attrs else bool(attrs["success"])]
     facts = " · ".join(escape(str(x)) for x in (attrs.get("task", ""), attrs.get("operator", ""), f"{demo.rows} rows", split, said) if x)
     lines = "".join(f"<li>{escape(text)}</li>" for text in verdict) or '<li class="good">nothing to complain about</li>'
+    title = f"<h2>{name} <span>{facts}</span></h2>"
     return (
-        f'<article class="{"bad" if verdict else "fine"}" id="{name}"><h2>{name} <span>{facts}</span></h2><div class="cameras">{"".join(figures)}</div>'
+        f'<article class="{"bad" if verdict else "fine"}" id="{name}">{title}<div class="cameras">{"".join(figures)}</div>'
         f'{"".join(_plots(demo))}<ul class="verdict">{lines}</ul></article>'
     )
 
@@ -117,4 +118,3 @@ def _plots(demo: Demo) -> list[str]:
     if actions.shape[1] > 6:
         plots.append(line_plot("gripper: -1 open, 1 closed", ("command",), actions[:, 6:7], None, duration_s))
     return plots
-
