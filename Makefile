@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help build test lint format slide loop demos train eval report toy core-check bench-training clean distclean
+.PHONY: help build test lint format slide loop demos train eval report toy core-check bench-training check-peers-data clean distclean
 
 PYTHON ?= python3
 export PYTHON
@@ -20,7 +20,7 @@ NODES := $(filter-out $(LIBRARIES) src/cdp_msgs,$(patsubst %/,%,$(wildcard src/*
 ARGS ?=
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' Makefile
 
 build: ## Install what is missing, build the workspace
 	@$(SETUP)
@@ -64,6 +64,9 @@ core-check: build ## Hold samplers and estimators to closed forms
 
 bench-training: build ## Time the penalties against training without one
 	@$(IN_ENV) python benchmarks/training_overhead.py $(ARGS)
+
+check-peers-data: build ## Let robomimic's and LeRobot's own readers read our files
+	@$(IN_ENV) tools/check_peers.sh $(ARGS)
 
 clean: ## Remove what was built (keeps .venv, data/ and runs/)
 	rm -rf build install log .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -25,7 +25,11 @@ setup(
             "scripted_operator = cdp_franka_sim.scripted_operator:main",
             "episode_runner = cdp_franka_sim.episode_runner:main",
         ],
-        "cdp.commands": ["eval = cdp_franka_sim.commands:register_eval", "demos = cdp_franka_sim.commands:register_demos"],
+        "cdp.commands": [
+            "eval = cdp_franka_sim.commands:register_eval",
+            "demos = cdp_franka_sim.commands:register_demos",
+            "replay = cdp_franka_sim.commands_replay:register",
+        ],
         "cdp.rollouts": ["slide = cdp_franka_sim.evaluate:run_episodes"],
     },
 )

@@ -21,6 +21,7 @@ setup(
     license="Apache-2.0",
     entry_points={
         "console_scripts": [
+            "replay_node = cdp_teleop_recorder.replay_node:main",
             "recorder_node = cdp_teleop_recorder.recorder_node:main",
             "teleop_node = cdp_teleop_recorder.teleop_node:main",
         ]

@@ -75,7 +75,7 @@ class Reach:
         yield "task_state", t_ns, {"object": np.arange(7), "goal": np.arange(7) + 0.5, "success": 0}
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def reach() -> type[Reach]:
     return Reach
 

@@ -5,20 +5,24 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import h5py
 import numpy as np
 
-from cdp.actions import GRIPPER, POSITION, ROT6D, width_m_to_gripper
+import cdp
+from cdp.data.collect_demo import write_episode
+from cdp.data.dataset import file_sha256
+from cdp.data.demos import DataError, write_masks
 from cdp.data.durable import DurableFile, part_of, unfinished
 from cdp.data.episode import EpisodeError, EpisodeReader
 from cdp.data.images import ImageError
-from cdp.data.preprocess import ObservationError, proprioception, resize_image
-from cdp.data.rows import EpisodeRows, RejectedEpisodeError, episode_rows
+from cdp.data.preprocess import ObservationError
+from cdp.data.rows import RejectedEpisodeError
 from cdp.data.spec import ObservationSpec
-from cdp.geometry import FloatArray, matrix_to_rotvec, quat_to_matrix, rot6d_to_matrix
+from cdp.data.split import draw_split
+from cdp.geometry import FloatArray
 
 # robomimic's number for an environment of its gym type; its tools read the files, they do not build the environment.
 _ENV_TYPE_GYM = 2
@@ -26,19 +30,20 @@ _ENV_TYPE_GYM = 2
 _SMALLEST_SCALE = 1e-6
 
 
-class CollectError(RuntimeError):
+class CollectError(DataError):
     """Nothing was collected; the message says why."""
 
 
 @dataclass(frozen=True)
 class CollectReport:
-    """What became of the episodes: demonstrations and rows written, and the rejected files with their reasons."""
+    """What became of the episodes: demonstrations and rows written, rejected files with their reasons, parts that were there from an earlier run."""
 
     path: Path
     demos: int
     rows: int
     rejected: tuple[tuple[Path, str], ...]
     unfinished: tuple[Path, ...]
+    reused: int = 0
 
 
 def collect(
@@ -50,11 +55,13 @@ def collect(
     valid_fraction: float = 0.1,
     seed: int = 0,
     include_failures: bool = False,
+    links: bool = False,
 ) -> CollectReport:
     """Write the demonstrations of ``episodes``, a folder or files, to ``out``, which appears whole or not at all.
 
     Images are stored as the camera took them, or resized to ``image_size`` squared. ``valid_fraction`` of the demonstrations, drawn by ``seed``,
-    become the valid split. An episode with a hole, or one labelled as a failure unless ``include_failures``, is rejected with its reason. Raises
+    become the valid split. An episode with a hole, or one labelled as a failure unless ``include_failures``, is rejected with its reason. With
+    ``links`` each demonstration is a file of its own in ``<out>.parts/``, made once, and ``out`` an index of links to them. Raises
     :class:`CollectError` where none remains or ``out`` cannot be written.
     """
     if not 0.0 <= valid_fraction < 1.0:
@@ -63,7 +70,8 @@ def collect(
     out = Path(out)
     file = _open(out)
     try:
-        collector = _Collector(file.hdf5, spec, image_size, include_failures)
+        kind = _LinkCollector if links else _Collector
+        collector = kind(out, file.hdf5, spec, image_size, include_failures)
         for path in paths:
             collector.add(path)
         if not collector.deltas:
@@ -75,7 +83,7 @@ def collect(
         raise CollectError(f"{out} could not be written: {error}; the episodes are untouched; make room and collect again") from error
     finally:
         file.discard()
-    return CollectReport(out, len(collector.deltas), sum(map(len, collector.deltas)), tuple(collector.rejected), tuple(left))
+    return CollectReport(out, len(collector.deltas), sum(map(len, collector.deltas)), tuple(collector.rejected), tuple(left), collector.reused)
 
 
 def _episode_files(episodes: str | Path | Sequence[Path]) -> tuple[list[Path], list[Path]]:
@@ -108,11 +116,12 @@ def _open(out: Path) -> DurableFile:
 class _Collector:
     """Writes one demonstration after another; the scale of ``actions`` is known only at the end, so their deltas wait in memory."""
 
-    def __init__(self, file: h5py.File, spec: ObservationSpec, image_size: int | None, include_failures: bool) -> None:
-        self._file, self._data = file, file.create_group("data")
+    def __init__(self, out: Path, file: h5py.File, spec: ObservationSpec, image_size: int | None, include_failures: bool) -> None:
+        self._out, self._file, self._data = out, file, file.create_group("data")
         self._spec, self._image_size, self._include_failures = spec, image_size, include_failures
         self.deltas: list[FloatArray] = []
         self.rejected: list[tuple[Path, str]] = []
+        self.reused = 0
         self._tasks: set[str] = set()
 
     def add(self, path: Path) -> None:
@@ -121,8 +130,7 @@ class _Collector:
             with EpisodeReader(path) as episode:
                 if not episode.labels.success and not self._include_failures:
                     raise RejectedEpisodeError(f"labelled as a failure{': ' + episode.labels.note if episode.labels.note else ''}")
-                rows = episode_rows(episode, self._spec)
-                deltas = _write_demo(self._data.create_group(name), episode, rows, self._spec, self._image_size)
+                deltas = self.write(self._data.create_group(name), episode)
                 self._tasks.add(episode.info.task)
         except (RejectedEpisodeError, EpisodeError, ImageError, ObservationError, KeyError) as error:
             self.rejected.append((path, str(error)))
@@ -130,6 +138,9 @@ class _Collector:
                 del self._data[name]
             return
         self.deltas.append(deltas)
+
+    def write(self, group: h5py.Group, episode: EpisodeReader) -> FloatArray:
+        return write_episode(group, episode, self._spec, self._image_size)
 
     def complete(self, valid_fraction: float, seed: int) -> None:
         scale = np.maximum(np.max([np.abs(d).max(axis=0) for d in self.deltas], axis=0), _SMALLEST_SCALE)
@@ -142,64 +153,47 @@ class _Collector:
         self._data.attrs["total"] = sum(map(len, self.deltas))
         self._data.attrs["env_args"] = json.dumps({"env_name": "+".join(sorted(self._tasks)), "type": _ENV_TYPE_GYM, "env_kwargs": {}})
         self._data.attrs["rate_hz"] = self._spec.rate_hz
-        count = len(self.deltas)
-        valid = min(count - 1, max(1, round(valid_fraction * count))) if valid_fraction > 0 else 0
-        order = np.random.default_rng(seed).permutation(count)
-        for split, members in (("train", order[valid:]), ("valid", order[:valid])):
-            self._file[f"mask/{split}"] = np.asarray([f"demo_{i}".encode() for i in sorted(members)], dtype="S16")
+        train, valid = draw_split(len(self.deltas), valid_fraction, seed)
+        write_masks(self._file, {"train": [f"demo_{i}" for i in train], "valid": [f"demo_{i}" for i in valid]})
 
 
-def _write_demo(group: h5py.Group, episode: EpisodeReader, rows: EpisodeRows, spec: ObservationSpec, image_size: int | None) -> FloatArray:
-    """Write one demonstration but for ``actions``; returns their deltas (K, 7), not yet scaled."""
-    count = len(rows.stamp_ns)
-    observed = proprioception(rows.samples)
-    obs = group.create_group("obs")
-    for key, value in observed.items():
-        obs[key] = value
-    _write_images(obs, episode, rows, spec, image_size)
-    gripper = np.clip(width_m_to_gripper(rows.actions[:, GRIPPER]), -1.0, 1.0)
-    joints = rows.samples["joint_pos"]
-    group["action_dict/abs_pos"] = rows.actions[:, POSITION]
-    group["action_dict/abs_rot_6d"] = rows.actions[:, ROT6D]
-    group["action_dict/gripper"] = gripper
-    group["action_dict/joint_position"] = np.concatenate([joints[1:], joints[-1:]])
-    last = np.zeros(count)
-    last[-1] = 1.0
-    group["dones"] = last.astype(np.int64)
-    group["rewards"] = last * float(episode.labels.success)
-    group["states"] = rows.task_poses
-    group["stamp_ns"] = rows.stamp_ns
-    info = episode.info
-    group.attrs.update(
-        {
-            "num_samples": count,
-            "episode_file": episode.path.name,
-            "task": info.task,
-            "operator": info.operator,
-            "seed": info.seed,
-            "success": episode.labels.success,
-        }
-    )
-    return np.concatenate([_deltas(observed, rows.actions), gripper], axis=-1)
+class _LinkCollector(_Collector):
+    """Writes each demonstration to a file of its own, unless that is there from the same episode, settings and version, and links to it."""
+
+    def write(self, group: h5py.Group, episode: EpisodeReader) -> FloatArray:
+        folder = self._out.with_name(f"{self._out.name}.parts")
+        folder.mkdir(exist_ok=True)
+        path = folder / episode.path.name
+        taken = episode.path.stat()
+        source = json.dumps([cdp.__version__, asdict(self._spec), self._image_size, taken.st_size, taken.st_mtime_ns])
+        if _made_from(path) == source:
+            self.reused += 1
+        else:
+            self._write_part(path, episode, source)
+        with h5py.File(path, "r") as part:
+            group.attrs.update(part["demo"].attrs)
+            for key in part["demo"]:
+                group[key] = h5py.ExternalLink(f"{folder.name}/{path.name}", f"/demo/{key}")
+            deltas = np.asarray(part["deltas"][()])
+        # Whoever hashes the index, as training does, hashes what it links to.
+        group.attrs["part_sha256"] = file_sha256(path)
+        return deltas
+
+    def _write_part(self, path: Path, episode: EpisodeReader, source: str) -> None:
+        # Only one collect at a time writes this index, so what lies there unfinished is of one that was killed.
+        part_of(path).unlink(missing_ok=True)
+        part = DurableFile(path)
+        try:
+            part.hdf5["deltas"] = write_episode(part.hdf5.create_group("demo"), episode, self._spec, self._image_size)
+            part.hdf5.attrs["made_from"] = source
+            part.commit()
+        finally:
+            part.discard()
 
 
-def _deltas(observed: dict[str, FloatArray], actions: FloatArray) -> FloatArray:
-    """Target relative to the measured pose (K, 6), in the base frame: translation [m], then the rotation vector [rad] from measured to target."""
-    measured = quat_to_matrix(observed["robot0_eef_quat"])
-    turn = rot6d_to_matrix(actions[:, ROT6D]) @ np.swapaxes(measured, -1, -2)
-    return np.concatenate([actions[:, POSITION] - observed["robot0_eef_pos"], matrix_to_rotvec(turn)], axis=-1)
-
-
-def _write_images(obs: h5py.Group, episode: EpisodeReader, rows: EpisodeRows, spec: ObservationSpec, image_size: int | None) -> None:
-    dataset: h5py.Dataset | None = None
-    for k, index in enumerate(rows.image_index):
-        image = episode.image(int(index), spec.image_key)
-        camera_size = image.shape[:2]
-        if image_size is not None:
-            image = resize_image(image, image_size)
-        if dataset is None:
-            dataset = obs.create_dataset(spec.image_key, (len(rows.image_index), *image.shape), dtype=np.uint8)
-            dataset.attrs["camera_size"] = camera_size
-        if image.shape != dataset.shape[1:]:
-            raise RejectedEpisodeError(f"the image of row {k} is {image.shape[1]}x{image.shape[0]}, unlike the first")
-        dataset[k] = image
+def _made_from(path: Path) -> str | None:
+    try:
+        with h5py.File(path, "r") as part:
+            return str(part.attrs["made_from"])
+    except (OSError, KeyError):
+        return None

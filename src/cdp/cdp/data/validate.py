@@ -1,111 +1,128 @@
-"""The rules of robomimic's layout, and of ours on top of it, checked on a file of demonstrations."""
+"""The rules of robomimic's layout, and of ours on top of it, checked on a file of demonstrations: what lies outside the demonstrations."""
 
 from __future__ import annotations
 
 import json
-import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import h5py
-import numpy as np
 
-_OBSERVATIONS = {"robot0_joint_pos": 7, "robot0_eef_pos": 3, "robot0_eef_quat": 4, "robot0_gripper_qpos": 2}
-_ACTION_PARTS = {"abs_pos": 3, "abs_rot_6d": 6, "gripper": 1, "joint_position": 7}
-_UNIT_TOLERANCE = 1e-3
+from cdp.data.demos import DEMO_NAME, demo_names
+from cdp.data.validate_demo import Finding, Layout, check_demo
+
+CAMERAS = ("agentview_image",)
 
 
-def validate(path: str | Path, image_key: str = "agentview_image") -> list[str]:
-    """What is wrong with a file of demonstrations, one finding a line; empty where all is well."""
+@dataclass(frozen=True)
+class Rule:
+    """What :func:`check` holds a file to: a name for findings, and the rule in words."""
+
+    name: str
+    text: str
+
+
+RULES = tuple(
+    Rule(*words)
+    for words in (
+        ("file", "the file opens and has the group data"),
+        ("demo-names", "under data/ there is nothing but demo_<number>, and at least one"),
+        ("total", "the attribute total is the sum of num_samples"),
+        ("env-args", "the attribute env_args is JSON with env_name, type and env_kwargs"),
+        ("rate", "the attribute rate_hz is above 0"),
+        ("masks", "mask/train and mask/valid are fixed-length byte strings, each member a demonstration, once, and in one of them only"),
+        ("num-samples", "num_samples counts the rows, at least one"),
+        ("links", "a linked part of a demonstration can be opened"),
+        ("present", "every array of the layout is there"),
+        ("shape", "each array has one row for each sample, and its width"),
+        ("type", "actions and observations are numbers, pictures uint8"),
+        ("finite", "no number is NaN or infinite"),
+        ("actions", "actions and the gripper lie in [-1, 1]: robomimic's tools refuse others"),
+        ("scale", "action_scale, that turns actions into metres and radians, has 7 positive numbers, the same in every demonstration"),
+        ("same-keys", "every demonstration has the observations of the first, of the same widths and sizes"),
+        ("next-obs", "next_obs, where it is, has the keys and rows of obs"),
+        ("dones", "dones are 0, and 1 in the last row"),
+        ("stamps", "stamp_ns ascends"),
+        ("gaps", "no two rows are further apart than 1.5 periods"),
+        ("quaternion", "quaternions are of unit length"),
+        ("rotation", "the columns of 6-D rotations are orthonormal"),
+        ("provenance", "success, operator, task, seed and episode_file say where a demonstration comes from"),
+    )
+)
+
+
+def check(path: str | Path, cameras: Sequence[str] = CAMERAS) -> list[Finding]:
+    """What is wrong with a file of demonstrations, by rule; empty where all is well. ``cameras`` are the pictures that each must have."""
     try:
         with h5py.File(path, "r") as file:
             if "data" not in file:
-                return ["data: missing"]
-            return _check_file(file, image_key)
+                return [Finding("file", "data", "missing")]
+            return _check_file(file, cameras)
     except OSError as error:
-        return [f"{path}: cannot be read: {error}"]
+        return [Finding("file", str(path), f"cannot be read: {error}")]
 
 
-def _check_file(file: h5py.File, image_key: str) -> list[str]:
+def validate(path: str | Path, cameras: Sequence[str] = CAMERAS) -> list[str]:
+    """:func:`check`, one finding a line."""
+    return [str(finding) for finding in check(path, cameras)]
+
+
+def _check_file(file: h5py.File, cameras: Sequence[str]) -> list[Finding]:
     data = file["data"]
-    findings = [f"data/{name}: is no demo_<number>" for name in data if not re.fullmatch(r"demo_\d+", name)]
-    demos = [name for name in data if re.fullmatch(r"demo_\d+", name)]
+    findings = [Finding("demo-names", f"data/{name}", "is no demo_<number>") for name in data if not DEMO_NAME.fullmatch(name)]
+    demos = demo_names(file)
     if not demos:
-        findings.append("data: holds no demonstration")
+        findings.append(Finding("demo-names", "data", "holds no demonstration"))
+    layout = Layout(tuple(cameras), _rate_hz(data))
     for name in demos:
-        findings += [f"data/{name}/{finding}" for finding in _check_demo(data[name], image_key)]
+        findings += check_demo(data, name, layout)
     total = sum(int(data[name].attrs.get("num_samples", 0)) for name in demos)
     if data.attrs.get("total") != total:
-        findings.append(f"data: total is {data.attrs.get('total')}, the demonstrations have {total} samples")
+        findings.append(Finding("total", "data", f"total is {data.attrs.get('total')}, the demonstrations have {total} samples"))
+    if layout.rate_hz is None:
+        findings.append(Finding("rate", "data", f"rate_hz is {data.attrs.get('rate_hz')}"))
     return findings + _check_environment(data) + _check_masks(file, set(demos))
 
 
-def _check_environment(data: h5py.Group) -> list[str]:
+def _rate_hz(data: h5py.Group) -> float | None:
+    try:
+        rate_hz = float(data.attrs["rate_hz"])
+    except (KeyError, TypeError, ValueError):
+        return None
+    return rate_hz if rate_hz > 0.0 else None
+
+
+def _check_environment(data: h5py.Group) -> list[Finding]:
     try:
         environment = json.loads(data.attrs["env_args"])
     except (KeyError, TypeError, json.JSONDecodeError):
-        return ["data: env_args is missing or no JSON"]
-    return [f"data: env_args has no {key}" for key in ("env_name", "type", "env_kwargs") if key not in environment]
+        environment = None
+    if not isinstance(environment, dict):
+        return [Finding("env-args", "data", "env_args is missing or no JSON object")]
+    kinds = (("env_name", str), ("type", int), ("env_kwargs", dict))
+    return [Finding("env-args", "data", f"env_args has no {key}") for key, kind in kinds if not isinstance(environment.get(key), kind)]
 
 
-def _check_masks(file: h5py.File, demos: set[str]) -> list[str]:
-    findings: list[str] = []
+def _check_masks(file: h5py.File, demos: set[str]) -> list[Finding]:
+    findings: list[Finding] = []
     members: dict[str, set[str]] = {}
-    for split in ("train", "valid"):
-        mask = file.get(f"mask/{split}")
+    for split in dict.fromkeys(("train", "valid", *file.get("mask", ()))):
+        where = f"mask/{split}"
+        mask = file.get(where)
         if mask is None:
-            findings.append(f"mask/{split}: missing")
+            findings.append(Finding("masks", where, "missing"))
         elif mask.dtype.kind != "S":
-            findings.append(f"mask/{split}: holds {mask.dtype}, not fixed-length byte strings")
+            findings.append(Finding("masks", where, f"holds {mask.dtype}, not fixed-length byte strings"))
         else:
-            members[split] = {name.decode() for name in mask[()]}
-            findings += [f"mask/{split}: {name} is no demonstration" for name in sorted(members[split] - demos)]
-    if len(members) == 2:
+            counts = Counter(name.decode() for name in mask[()])
+            members[split] = set(counts)
+            findings += [Finding("masks", where, f"{name} is no demonstration") for name in sorted(members[split] - demos)]
+            findings += [Finding("masks", where, f"{name} is in it {count} times") for name, count in counts.items() if count > 1]
+    if "train" in members and "valid" in members:
         if both := sorted(members["train"] & members["valid"]):
-            findings.append(f"mask: {', '.join(both)} in both train and valid")
+            findings.append(Finding("masks", "mask", f"{', '.join(both)} in both train and valid"))
         if not members["train"]:
-            findings.append("mask/train: is empty")
-    return findings
-
-
-def _check_demo(demo: h5py.Group, image_key: str) -> list[str]:
-    count = demo.attrs.get("num_samples")
-    if count is None or int(count) < 1:
-        return [f"num_samples is {count}"]
-    count = int(count)
-    shapes: dict[str, tuple[int, ...]] = {"actions": (count, 7), "rewards": (count,), "dones": (count,), "states": (count, 14), "stamp_ns": (count,)}
-    shapes |= {f"action_dict/{name}": (count, width) for name, width in _ACTION_PARTS.items()}
-    shapes |= {f"obs/{name}": (count, width) for name, width in _OBSERVATIONS.items()}
-    findings = [finding for name, shape in shapes.items() if (finding := _check_array(demo, name, shape))]
-    findings += _check_image(demo, f"obs/{image_key}", count)
-    return findings or _check_values(demo)
-
-
-def _check_array(demo: h5py.Group, name: str, shape: tuple[int, ...]) -> str:
-    if name not in demo:
-        return f"{name}: missing"
-    if demo[name].shape != shape:
-        return f"{name}: shape {demo[name].shape}, expected {shape}"
-    return "" if np.all(np.isfinite(demo[name][()])) else f"{name}: not finite"
-
-
-def _check_image(demo: h5py.Group, name: str, count: int) -> list[str]:
-    if name not in demo:
-        return [f"{name}: missing"]
-    images = demo[name]
-    if images.ndim != 4 or images.shape[0] != count or images.shape[3] != 3 or images.dtype != np.uint8:
-        return [f"{name}: {images.shape} {images.dtype}, expected ({count}, H, W, 3) uint8"]
-    return []
-
-
-def _check_values(demo: h5py.Group) -> list[str]:
-    findings = [f"{name}: outside [-1, 1]" for name in ("actions", "action_dict/gripper") if np.abs(demo[name][()]).max() > 1.0]
-    if np.any(np.diff(demo["stamp_ns"][()]) <= 0):
-        findings.append("stamp_ns: does not ascend")
-    if np.any(np.abs(np.linalg.norm(demo["obs/robot0_eef_quat"][()], axis=-1) - 1.0) > _UNIT_TOLERANCE):
-        findings.append("obs/robot0_eef_quat: not of unit length")
-    columns = demo["action_dict/abs_rot_6d"][()].reshape(-1, 2, 3)
-    if np.any(np.abs(columns @ columns.swapaxes(-1, -2) - np.eye(2)) > _UNIT_TOLERANCE):
-        findings.append("action_dict/abs_rot_6d: columns are not orthonormal")
-    if "action_scale" not in demo.attrs or demo.attrs["action_scale"].shape != (7,):
-        findings.append("action_scale: missing, or not of 7 numbers")
+            findings.append(Finding("masks", "mask/train", "is empty"))
     return findings

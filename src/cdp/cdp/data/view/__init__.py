@@ -1,0 +1,1 @@
+"""Demonstrations for the eye: a contact sheet in HTML and a Rerun recording."""
