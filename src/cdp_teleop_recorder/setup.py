@@ -23,6 +23,7 @@ setup(
         "console_scripts": [
             "recorder_node = cdp_teleop_recorder.recorder_node:main",
             "teleop_node = cdp_teleop_recorder.teleop_node:main",
-        ]
+        ],
+        "cdp.commands": ["devices = cdp_teleop_recorder.commands:register_devices"],
     },
 )

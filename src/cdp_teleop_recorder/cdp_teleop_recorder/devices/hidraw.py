@@ -46,7 +46,7 @@ class Hidraw:
                 self._mouse = library.open_by_path(path, axis_convention=library.AxisConvention.ROS)
         except Exception as error:  # noqa: BLE001  # as above
             raise DeviceError(
-                self.name, f"{model} at {path} cannot be opened: {error}", "cdp devices --install-udev, then plug it in again"
+                self.name, f"{model} at {path} cannot be opened ({error})", "cdp devices --install-udev, then plug it in again"
             ) from None
         self._report_s, self._last = _NO_REPORT_S, None
         return f"{model} at {path}"
