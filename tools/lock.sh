@@ -8,7 +8,7 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 # torch is left out (its build is chosen by tools/setup.sh), its own dependencies are not.
 printf '%s\n' uv filelock fsspec jinja2 networkx sympy typing_extensions 'setuptools<80' >"$work/extra.in"
-for name in base dev colcon ros rl; do grep -v '^-c' "$name.txt" >"$work/$name.in"; done
+for name in base dev colcon ros rl teleop; do grep -v '^-c' "$name.txt" >"$work/$name.in"; done
 grep -v '^#' constraints.txt >"$work/constraints.txt" || true
 uv pip compile "$work"/*.in --universal --python-version 3.10 --no-python-downloads --no-annotate --no-header -o "$work/constraints.txt" "$@" >/dev/null
 {

@@ -77,7 +77,7 @@ def _list() -> int:
         finally:
             device.close()
     _say(f"{'spacenav':10} the topics /spacenav/twist and /spacenav/joy of a running driver: ros2 run spacenav spacenav_node")
-    _say(f"{'joy':10} the topic /joy of a running driver: ros2 run joy joy_node")
+    _say(f"{'joy':10} the topic /joy of a running driver: ros2 run joy game_controller_node")
     return 0 if opened else 1
 
 

@@ -48,7 +48,10 @@ class Device(Protocol):
         """Connect, and say in words to what. Raises :class:`DeviceError`."""
 
     def read(self) -> list[Reading]:
-        """What is new since the last call, oldest first, with one reading for each change of a button. Raises :class:`DeviceError` when lost."""
+        """What is new since the last call, oldest first, with one reading for each change of a button. Raises :class:`DeviceError` when lost.
+
+        A device that tells changes only begins with a reading at rest: what is held down when it is opened counts once it is pressed anew.
+        """
 
     def close(self) -> None:
         """Let go of it; harmless on one that is not open."""

@@ -30,7 +30,7 @@ class DeviceConfig:
     keyboard_tty: str = setting("", help="keyboard: path of the terminal; empty for the one that the node runs in")
     # Numbers of the buttons for deadman, gripper and takeover, -1 for none.
     spacemouse_buttons: tuple[int, int, int] = setting((0, 1, 2), low=-1, high=63, help="SpaceMouse: the buttons for deadman, gripper, takeover")
-    joy_buttons: tuple[int, int, int] = setting((4, 5, 3), low=-1, high=63, help="gamepad: the buttons for deadman, gripper, takeover")
+    joy_buttons: tuple[int, int, int] = setting((9, 10, 3), low=-1, high=63, help="gamepad: the buttons for deadman, gripper, takeover")
 
     def buttons(self, device: str) -> tuple[int, int, int]:
         """Numbers of the buttons for deadman, gripper and takeover on a device."""
@@ -45,7 +45,8 @@ def spacenav_topics(publishers: Callable[[str], int], clock_ns: Clock) -> TopicD
 def joy_topic(config: JoyConfig, publishers: Callable[[str], int], clock_ns: Clock) -> TopicDevice:
     """A gamepad's topic."""
     silence_ns = round(config.joy_timeout_s * NS_PER_S)
-    return TopicDevice("joy", JOY_TOPIC, "plug the gamepad in and run: ros2 run joy joy_node", lambda: publishers(JOY_TOPIC), clock_ns, silence_ns)
+    fix = "plug the gamepad in and run: ros2 run joy game_controller_node"
+    return TopicDevice("joy", JOY_TOPIC, fix, lambda: publishers(JOY_TOPIC), clock_ns, silence_ns)
 
 
 def choose(config: DeviceConfig, keys: KeysConfig, spacenav: TopicDevice, joy: TopicDevice, clock_ns: Clock) -> list[Device]:

@@ -56,6 +56,10 @@ class Hidraw:
         if self._mouse is None:
             return []
         readings: list[Reading] = []
+        if self._last is None:
+            # The device tells changes only: what it has not told since it was opened is at rest.
+            self._last = Reading(self._clock_ns(), np.zeros(6), ())
+            readings.append(self._last)
         try:
             # One call takes one report; its time tells whether there was one.
             for _ in range(_MOST_REPORTS):
@@ -76,11 +80,12 @@ class Hidraw:
             self._mouse = None
 
     def _reading(self, state: Any) -> Reading:
+        assert self._last is not None
         axes = clipped(np.array([state.x, state.y, state.z, state.roll, state.pitch, state.yaw], dtype=np.float64))
         buttons = tuple(bool(b) for b in state.buttons)
         # A report of buttons says nothing about the deflection.
-        of_buttons = self._last is not None and buttons != self._last.buttons
-        return Reading(self._last.stamp_ns if self._last is not None and of_buttons else self._clock_ns(), axes, buttons)
+        of_buttons = buttons != (self._last.buttons or (False,) * len(buttons))
+        return Reading(self._last.stamp_ns if of_buttons else self._clock_ns(), axes, buttons)
 
     def _library(self) -> Any:
         if ctypes.util.find_library("hidapi-hidraw") is None:

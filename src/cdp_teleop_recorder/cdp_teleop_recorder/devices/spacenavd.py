@@ -30,6 +30,7 @@ class Spacenavd:
         self._library: LibSpnav | None = None
         self._axes = np.zeros(6)
         self._moved_ns = 0
+        self._told = False
         self._buttons: list[bool] = []
 
     def open(self) -> str:
@@ -47,14 +48,17 @@ class Spacenavd:
                 library.close()
                 raise DeviceError(self.name, "the daemon runs but has no SpaceMouse", "plug it in; `lsusb` must list 256f: or 046d:")
             device = found
-        self._library, self._axes, self._moved_ns, self._buttons = library, np.zeros(6), self._clock_ns(), []
+        self._library, self._axes, self._buttons = library, np.zeros(6), []
+        self._moved_ns, self._told = self._clock_ns(), False
         return f"{device} through spacenavd"
 
     def read(self) -> list[Reading]:
         """Raises DeviceError when the daemon ended, or the device was pulled out."""
         if self._library is None:
             return []
-        readings: list[Reading] = []
+        # A daemon tells changes only: what it has not told since is at rest.
+        readings = [] if self._told else [Reading(self._moved_ns, self._axes, ())]
+        self._told = True
         for _ in range(_MOST_EVENTS):
             event = self._library.poll()
             if event is None:

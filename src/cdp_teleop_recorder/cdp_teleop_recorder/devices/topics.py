@@ -71,12 +71,12 @@ class TopicDevice:
 
 @dataclass(frozen=True)
 class JoyConfig:
-    """How a gamepad's Joy messages become deflections; the defaults fit an Xbox pad under ``joy_node``."""
+    """How a gamepad's Joy messages become deflections; the defaults are the sticks as ``game_controller_node`` of the package joy numbers them."""
 
     joy_axes: tuple[int, int, int, int, int, int] = setting(
-        (1, 0, 4, 6, 7, 3), low=-1, high=31, help="gamepad: axis of the Joy message for x, y, z, rx, ry, rz of the device; -1 for none"
+        (1, 0, 3, -1, -1, 2), low=-1, high=31, help="gamepad: axis of the Joy message for x, y, z, rx, ry, rz of the device; -1 for none"
     )
-    joy_timeout_s: float = setting(0.5, low=0.1, high=5.0, help="gamepad: unplugged when nothing comes for this long; joy_node repeats at 20 Hz [s]")
+    joy_timeout_s: float = setting(0.5, low=0.1, high=5.0, help="gamepad: unplugged when nothing comes for this long; drivers repeat at 20 Hz [s]")
 
     def __post_init__(self) -> None:
         used = [axis for axis in self.joy_axes if axis >= 0]
