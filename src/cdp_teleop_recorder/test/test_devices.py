@@ -184,8 +184,13 @@ def test_a_hidraw_spacemouse_read_by_pyspacemouse_unplugged_and_plugged_in_again
 
 
 def test_hidraw_without_its_library_names_the_package(monkeypatch):
-    monkeypatch.setattr("ctypes.util.find_library", lambda name: None)
-    with pytest.raises(DeviceError, match=r"hidraw: the library hidapi is not installed; sudo apt-get install libhidapi-hidraw0 && pip install"):
+    def missing(name):
+        raise OSError(f"{name}: no such file")
+
+    monkeypatch.setattr("ctypes.CDLL", missing)
+    with pytest.raises(
+        DeviceError, match=r"hidraw: the library hidapi is not installed \(.*\); sudo apt-get install libhidapi-hidraw0 && pip install"
+    ):
         Hidraw(time.monotonic_ns).open()
 
 

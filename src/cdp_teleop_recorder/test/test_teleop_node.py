@@ -226,3 +226,29 @@ def test_an_unknown_device_is_refused_by_name():
     )
     assert done.returncode == 2
     assert "device: 'mouse' is not one of" in done.stderr and "'hidraw'" in done.stderr
+
+
+def test_the_keyboard_of_a_terminal_drives():
+    ours, theirs = os.openpty()
+    desk = Desk("device:=keyboard", f"keyboard_tty:={os.ttyname(theirs)}")
+
+    def typing(keys):
+        os.write(ours, keys)
+        desk.run(20)
+
+    try:
+        desk.until(lambda: desk.poses.get_subscription_count() == 1, "teleoperation's subscriptions")
+        desk.until(lambda: desk.actions or desk.step(), "the first message")
+        typing(b"w")
+        desk.run(300)
+        assert not desk.actions[-1].deadman, "a key moved the arm without the deadman"
+        typing(b" 9")
+        desk.until(lambda: typing(b"w") or (desk.actions[-1].horizon and desk.actions[-1].actions[0] > HERE[0] + 0.03), "driving forward")
+        typing(b"x")
+        desk.until(lambda: desk.step() or not desk.actions[-1].deadman, "the stop")
+    finally:
+        code, log = desk.close()
+        os.close(ours)
+        os.close(theirs)
+    assert code == 0 and "Traceback" not in log
+    assert "the keyboard of /dev/pts/" in log and "space deadman on and off" in log

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes.util
+import ctypes
 import importlib
 import io
 from typing import Any
@@ -88,8 +88,11 @@ class Hidraw:
         return Reading(self._last.stamp_ns if of_buttons else self._clock_ns(), axes, buttons)
 
     def _library(self) -> Any:
-        if ctypes.util.find_library("hidapi-hidraw") is None:
-            raise DeviceError(self.name, "the library hidapi is not installed", f"{_HIDAPI} && {_INSTALL}")
+        try:
+            # The wrapper would import without it, and fail later with a riddle.
+            ctypes.CDLL("libhidapi-hidraw.so.0")
+        except OSError as error:
+            raise DeviceError(self.name, f"the library hidapi is not installed ({error})", f"{_HIDAPI} && {_INSTALL}") from None
         try:
             return importlib.import_module("pyspacemouse")
         except ImportError as error:

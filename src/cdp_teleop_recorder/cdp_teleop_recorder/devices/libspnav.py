@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import ctypes.util
 from ctypes import POINTER, Structure, Union, byref, c_int, c_uint
 
 MOTION, BUTTON, DEVICE = 1, 2, 3
@@ -38,10 +37,11 @@ class LibSpnav:
     """The library, which holds one connection per process. Raises OSError where it is not installed."""
 
     def __init__(self) -> None:
-        name = ctypes.util.find_library("spnav")
-        if name is None:
-            raise OSError("the library libspnav is not installed")
-        self._c = ctypes.CDLL(name)
+        # By the name of its ABI: ctypes.util.find_library would start processes, at each attempt.
+        try:
+            self._c = ctypes.CDLL("libspnav.so.0")
+        except OSError as error:
+            raise OSError(f"the library libspnav is not installed ({error})") from None
 
     def open(self) -> bool:
         """Connect to spacenavd's socket. Waits up to 0.3 s for an old daemon, which does not answer to its protocol."""
