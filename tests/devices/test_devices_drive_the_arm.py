@@ -27,7 +27,7 @@ from std_srvs.srv import SetBool
 from cdp.data.episode import EpisodeReader
 
 ROOT = Path(__file__).resolve().parents[2]
-DEADLINE_S = 90.0
+DEADLINE_S = 150.0
 LOCKSTEP = ["use_sim_time:=true", "reliable:=true"]
 # The guard's limits: 0.25 m/s, a command every 10 ms.
 STEP_M = 0.25 * 0.01 + 1e-6
@@ -179,6 +179,7 @@ class Cell:
         rclpy.shutdown(context=self.context)
 
 
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize(
     "kind",
     [

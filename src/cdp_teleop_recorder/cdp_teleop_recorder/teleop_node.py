@@ -61,8 +61,9 @@ class TeleopNode(Node):
         self._listen_to_drivers()
         self.create_service(SetBool, "/cdp/teleop/authority", self._on_authority)
         self._timer = self.create_timer(PERIOD_S, self._on_timer)
-        # The hand moves in the machine's time, whatever the robot's clock does.
-        self.create_timer(1.0 / settings.device_rate_hz, lambda: self._take(self.feed.poll()), clock=Clock(clock_type=ClockType.STEADY_TIME))
+        # The hand moves in the machine's time, whatever the robot's clock does. A topic is taken as it comes; only its silence is polled.
+        period_s = PERIOD_S if self._devices.device in ("spacenav", "joy") else 1.0 / settings.device_rate_hz
+        self.create_timer(period_s, lambda: self._take(self.feed.poll()), clock=Clock(clock_type=ClockType.STEADY_TIME))
 
     def _listen_to_robot(self, settings: TeleopNodeConfig) -> None:
         sensor = QoSProfile(depth=5, reliability=ReliabilityPolicy.RELIABLE if settings.reliable else ReliabilityPolicy.BEST_EFFORT)

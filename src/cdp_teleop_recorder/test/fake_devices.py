@@ -14,7 +14,7 @@ import threading
 import time
 from pathlib import Path
 
-DEADLINE_S = 20.0
+DEADLINE_S = 60.0
 _REQUEST = 0x7FAA0000
 _CHANGE_PROTOCOL, _DEVICE_NAME = 0x5500, 0x2000
 _NAME = b"Fake SpaceMouse"

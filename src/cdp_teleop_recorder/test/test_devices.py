@@ -293,6 +293,17 @@ def test_a_topic_that_leaves_out_buttons_means_those_it_said_before():
     assert readings[-1].axes[0] == 0.5
 
 
+def test_a_deflection_before_any_button_is_no_release():
+    """Or a deadman that is held while the driver comes back would count as let go and pressed anew."""
+    hand = Hand()
+    hand.publishers = 1
+    hand.topic.open()
+    hand.topic.put(axes=[0.5, 0, 0, 0, 0, 0])
+    assert hand.topic.read() == []
+    hand.topic.put(buttons=[1])
+    assert [r.button(0) for r in hand.topic.read()] == [True]
+
+
 def test_a_silent_gamepad_and_a_vanished_publisher_are_lost_devices():
     hand = Hand(silence_ns=500_000_000)
     with pytest.raises(DeviceError, match="nothing comes on /joy; run it"):

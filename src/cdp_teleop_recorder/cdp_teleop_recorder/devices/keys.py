@@ -1,7 +1,7 @@
 """Keys of a terminal as a six-axis deflection with buttons. A terminal tells presses and repeats, never releases: deflection dies away by itself.
 
-A press deflects in full for ``hold_s``, then falls to nothing within ``fade_s``. So a tap is a nudge of always the same length, and a key held down
-moves on once the terminal begins to repeat it. The deadman is switched by the space bar and lapses when no key comes for ``armed_s``.
+A press deflects in full for ``hold_s``, then falls to nothing within ``fade_s``. So a tap is a short nudge, and a key held down moves on
+once the terminal begins to repeat it. The deadman is switched by the space bar and lapses when no key comes for ``armed_s``.
 """
 
 from __future__ import annotations

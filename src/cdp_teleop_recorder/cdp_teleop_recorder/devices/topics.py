@@ -28,6 +28,7 @@ class TopicDevice:
         self._heard_ns: int | None = None
         self._moved_ns = 0
         self._asked_ns = -_ASK_NS
+        self._named = False
         self._is_open = False
 
     def put(self, axes: ArrayLike | None = None, buttons: Sequence[int] | None = None) -> None:
@@ -37,13 +38,15 @@ class TopicDevice:
             self._axes, self._moved_ns = clipped(np.asarray(axes, dtype=np.float64)), self._heard_ns
         if buttons is not None:
             self._buttons[: len(buttons)] = [bool(b) for b in buttons]
-        if self._is_open:
+            self._named = True
+        # A deflection alone would look like a deadman that was let go.
+        if self._is_open and self._named:
             self._readings.append(Reading(self._moved_ns, self._axes, tuple(self._buttons)))
 
     def open(self) -> str:
         """Raises DeviceError while nobody publishes."""
         self._check()
-        self._is_open, self._readings, self._axes, self._buttons = True, [], np.zeros(6), []
+        self._is_open, self._named, self._readings, self._axes, self._buttons = True, False, [], np.zeros(6), []
         return f"what is published on {self._topic}"
 
     def read(self) -> list[Reading]:
