@@ -10,6 +10,7 @@ if [ "${#missing[@]}" != 0 ]; then
   "${sudo[@]}" apt-get update -qq && "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null ||
     { echo "check_devices: could not install ${missing[*]}; install them, then run again" >&2; exit 1; }
 fi
+set +u # colcon's own scripts read variables that are not set
 # shellcheck disable=SC1091
 . tools/env.sh
 python -c 'import pyspacemouse' 2>/dev/null || python -m pip install -qq -r requirements/teleop.txt

@@ -1,5 +1,6 @@
 """Each device read by the library that a person's machine has, against hardware that does not exist."""
 
+import argparse
 import contextlib
 import json
 import os
@@ -13,6 +14,7 @@ import pytest
 from fake_devices import FakeSpacenavd, VirtualSpaceMouse, lacks_hidraw, lacks_spacenavd, until
 
 from cdp.config import ConfigError, from_mapping
+from cdp_teleop_recorder.commands import register_devices
 from cdp_teleop_recorder.devices.base import DeviceError
 from cdp_teleop_recorder.devices.choose import AUTO, DeviceConfig, choose, joy_topic, spacenav_topics
 from cdp_teleop_recorder.devices.feed import DeviceFeed, Level
@@ -21,7 +23,7 @@ from cdp_teleop_recorder.devices.keyboard import Keyboard
 from cdp_teleop_recorder.devices.keys import KeysConfig
 from cdp_teleop_recorder.devices.spacenavd import Spacenavd
 from cdp_teleop_recorder.devices.topics import JoyConfig, TopicDevice, joy_deflection
-from cdp_teleop_recorder.devices.udev import RULE, by_hand
+from cdp_teleop_recorder.devices.udev import RULE, UdevError, by_hand, install
 
 needs_spacenavd = pytest.mark.skipif(bool(lacks_spacenavd()), reason=lacks_spacenavd())
 needs_hidraw = pytest.mark.skipif(bool(lacks_hidraw()), reason=lacks_hidraw())
@@ -124,6 +126,7 @@ def test_a_missing_library_is_named_with_its_package():
 
 READER = """
 import json, sys, time
+from cdp_teleop_recorder.commands import register_devices
 from cdp_teleop_recorder.devices.base import DeviceError
 from cdp_teleop_recorder.devices.hidraw import Hidraw
 device = Hidraw(time.monotonic_ns)
@@ -220,6 +223,41 @@ def test_the_udev_rule_names_both_makers_and_spares_other_logitech_devices():
         assert line.startswith(("#", 'KERNEL=="hidraw*"'))
         assert '"046d"' not in line or "idProduct" in line
         assert line in by_hand()
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_the_udev_rule_is_written_and_udev_told(tmp_path, monkeypatch, fails):
+    told = tmp_path / "told"
+    udevadm = tmp_path / "udevadm"
+    udevadm.write_text(f"#!/bin/sh\necho $@ >> {told}\nexit {int(fails)}\n")
+    udevadm.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    if fails:
+        with pytest.raises(UdevError, match=r"is written, but udev was not told .*unplug the SpaceMouse"):
+            install(tmp_path / "70.rules")
+    else:
+        install(tmp_path / "70.rules")
+        assert told.read_text().splitlines() == ["control --reload-rules", "trigger --subsystem-match=hidraw"]
+    assert (tmp_path / "70.rules").read_text() == RULE
+
+
+def test_a_rule_that_cannot_be_written_is_told_with_the_commands_that_do_it_by_hand(tmp_path, monkeypatch):
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    with pytest.raises(UdevError, match=r"was not written .*sudo tee /etc/udev/rules.d/70-spacemouse.rules"):
+        install(tmp_path / "nowhere" / "70.rules")
+
+
+def test_the_command_lists_every_device_with_its_fix(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("SPNAV_SOCKET", str(tmp_path / "none"))
+    parser = argparse.ArgumentParser()
+    register_devices(parser.add_subparsers())
+    args = parser.parse_args(["devices"])
+    args.run(args)
+    shown = capsys.readouterr().out
+    for name in (*AUTO, "keyboard"):
+        assert f"\n{name}" in "\n" + shown
+    assert "-> sudo apt-get install" in shown
 
 
 @pytest.fixture
