@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help build test lint format slide loop demos train eval report toy core-check bench-training check-peers-data clean distclean
+.PHONY: help build test lint format slide loop demos train eval report toy check-devices core-check bench-training check-peers-data clean distclean
 
 PYTHON ?= python3
 export PYTHON
@@ -58,6 +58,9 @@ report: build ## Measure the contraction of the slide policy's sampler; needs da
 
 toy: build ## Train and draw the 2-D study of contraction
 	@$(IN_ENV) cdp study toy $(ARGS)
+
+check-devices: build ## Read a virtual SpaceMouse by the real libraries and drive the arm with it; installs umockdev
+	@tools/check_devices.sh $(ARGS)
 
 core-check: build ## Hold samplers and estimators to closed forms
 	@$(IN_ENV) cdp core-check $(ARGS)

@@ -1,6 +1,6 @@
 """Records demonstrations: robot (real or MuJoCo), command guard, teleop and recorder; in simulation a scripted operator may hold the SpaceMouse.
 
-ros2 launch cdp_policy_node record.launch.py                                   a person with a SpaceMouse (spacenav topics)
+ros2 launch cdp_policy_node record.launch.py                                   a person with a SpaceMouse or a gamepad
 ros2 launch cdp_policy_node record.launch.py operator:=scripted episodes:=120  the scripted operator, as fast as the nodes answer
 """
 
@@ -8,7 +8,7 @@ from launch import LaunchDescription
 from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription, Shutdown
 from launch.conditions import IfCondition
 from launch.launch_description_sources import PythonLaunchDescriptionSource
-from launch.substitutions import EqualsSubstitution, LaunchConfiguration, PathJoinSubstitution
+from launch.substitutions import EqualsSubstitution, LaunchConfiguration, NotEqualsSubstitution, PathJoinSubstitution, PythonExpression
 from launch_ros.actions import Node
 from launch_ros.substitutions import FindPackageShare
 
@@ -19,15 +19,23 @@ def generate_launch_description() -> LaunchDescription:
     lockstep = LaunchConfiguration("lockstep")
     seed = LaunchConfiguration("seed")
     task = LaunchConfiguration("task")
+    device = LaunchConfiguration("device")
     scripted = IfCondition(EqualsSubstitution(LaunchConfiguration("operator"), "scripted"))
     arguments = [
         DeclareLaunchArgument("robot_ip", default_value="", description="Address of the real FR3; empty runs MuJoCo instead."),
         DeclareLaunchArgument("task", default_value="slide", description="Task to record; written into each episode."),
         DeclareLaunchArgument(
             "operator",
-            default_value="spacenav",
-            choices=["spacenav", "scripted"],
-            description="Who moves the SpaceMouse: spacenav, a person through the spacenav driver; scripted, the simulator's operator.",
+            default_value="person",
+            choices=["person", "scripted"],
+            description="Who moves the device: a person, or in simulation the scripted operator on the spacenav topics.",
+        ),
+        # Keys go to the foreground of a terminal, which a node under a launch file is not: there teleop runs on its own.
+        DeclareLaunchArgument(
+            "device",
+            default_value=PythonExpression(["'spacenav' if '", LaunchConfiguration("operator"), "' == 'scripted' else 'auto'"]),
+            choices=["auto", "spacenavd", "hidraw", "spacenav", "joy", "none"],
+            description="What moves the arm (see docs/teleop.md); none leaves teleop out, to be run in a terminal of its own.",
         ),
         DeclareLaunchArgument(
             "lockstep", default_value="false", choices=["true", "false"], description="Simulation only: as fast as the nodes answer."
@@ -48,7 +56,8 @@ def generate_launch_description() -> LaunchDescription:
         executable="teleop_node",
         name="cdp_teleop",
         output="screen",
-        parameters=[PathJoinSubstitution([SHARE, "config", "teleop.yaml"]), {"use_sim_time": lockstep, "reliable": lockstep}],
+        condition=IfCondition(NotEqualsSubstitution(device, "none")),
+        parameters=[PathJoinSubstitution([SHARE, "config", "teleop.yaml"]), {"device": device, "use_sim_time": lockstep, "reliable": lockstep}],
         on_exit=Shutdown(reason="teleop ended"),
     )
     recorder = Node(

@@ -24,6 +24,7 @@ setup(
             "replay_node = cdp_teleop_recorder.replay_node:main",
             "recorder_node = cdp_teleop_recorder.recorder_node:main",
             "teleop_node = cdp_teleop_recorder.teleop_node:main",
-        ]
+        ],
+        "cdp.commands": ["devices = cdp_teleop_recorder.commands:register_devices"],
     },
 )

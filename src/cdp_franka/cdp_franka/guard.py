@@ -134,7 +134,7 @@ class GuardCore:
             return
         track.hear(action, now_ns)
         if track.source is Source.OPERATOR:
-            self._hand_over(track, action.deadman, now_ns)
+            self._hand_over(track, action.deadman or action.authority, now_ns)
         if len(action.rows) > 0 and action.deadman:
             self._accept(track, action, self._motion.pose, now_ns)
 
@@ -242,11 +242,11 @@ class GuardCore:
         if finding.reason is Reason.NOT_FINITE:
             self._fail(Finding(finding.reason, f"action of the {track.source.name.lower()}: {finding.text}"))
 
-    def _hand_over(self, operator: SourceTrack, deadman: bool, now_ns: int) -> None:
+    def _hand_over(self, operator: SourceTrack, in_control: bool, now_ns: int) -> None:
         """Operator takes or gives up control. What the policy wanted before either is void."""
-        if deadman == self._operator_in_control:
+        if in_control == self._operator_in_control:
             return
-        self._operator_in_control = deadman
+        self._operator_in_control = in_control
         operator.motion, operator.refusal = None, None
         self._tracks[Source.POLICY].restart(now_ns)
 
@@ -267,7 +267,7 @@ class GuardCore:
         # A silent operator with the deadman held is waited for: falling through to the policy would surprise the person at the arm.
         track, state = (operator, State.OPERATOR) if self._operator_in_control else (policy, State.POLICY)
         finding = track.silence(now_ns, margin_ns) if track.heard else self._nobody(track)
-        if finding is None and not track.deadman:
+        if track.heard and not track.deadman and (finding is None or finding.reason is Reason.NO_SOURCE):
             finding = Finding(Reason.DEADMAN_RELEASED, f"the {track.source.name.lower()} has released its deadman")
         if finding is None and state is State.POLICY:
             finding = self._workspace_fault(track, now_ns)

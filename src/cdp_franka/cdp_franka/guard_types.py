@@ -63,7 +63,10 @@ class Finding:
 
 @dataclass(frozen=True, eq=False)
 class ActionData:
-    """cdp_msgs/ActionChunk as arrays. ``rows`` is (T, D) float64; T = 0 is a keep-alive. Plain numbers, as received: checked by the guard."""
+    """cdp_msgs/ActionChunk as arrays. ``rows`` is (T, D) float64; T = 0 is a keep-alive. Plain numbers, as received: checked by the guard.
+
+    ``authority``: the operator keeps the policy out, with the deadman released too.
+    """
 
     source: int
     space: int
@@ -75,6 +78,7 @@ class ActionData:
     rows: FloatArray
     next_within_s: float
     deadman: bool
+    authority: bool = False
 
 
 @dataclass(frozen=True, eq=False)

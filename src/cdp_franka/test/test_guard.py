@@ -151,6 +151,22 @@ def test_operator_takes_over_from_the_policy_without_a_jump_and_gives_back():
     assert_within_limits(bench.outputs, bench.config)
 
 
+def test_an_operator_with_the_authority_keeps_the_policy_out_with_the_deadman_released():
+    bench = Bench().engaged()
+    bench.stream(POSITION, 300)
+    assert bench.outputs[-1].state is State.POLICY
+    for _ in range(4):
+        bench.keep_alive(source=Source.OPERATOR, deadman=False, authority=True)
+        bench.act(POSITION)
+        out = bench.run(100)
+    assert (out.state, out.reason) == (State.HOLDING, Reason.DEADMAN_RELEASED)
+    # A node that dies with the authority does not hand over by dying.
+    out = bench.stream(POSITION, 1000)
+    assert (out.state, out.reason) == (State.HOLDING, Reason.SOURCE_STALE)
+    bench.keep_alive(source=Source.OPERATOR, deadman=False)
+    assert bench.stream(POSITION, 200).state is State.POLICY
+
+
 def test_a_silent_operator_with_the_deadman_held_is_not_replaced_by_the_policy():
     bench = Bench().engaged()
     bench.stream(NEAR, 200, source=Source.OPERATOR)

@@ -31,6 +31,7 @@ def action_data(msg: ActionChunk) -> ActionData:
         rows=numbers.reshape(shape),
         next_within_s=msg.next_within_s,
         deadman=msg.deadman,
+        authority=msg.authority,
     )
 
 

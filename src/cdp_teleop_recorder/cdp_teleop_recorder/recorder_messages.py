@@ -57,6 +57,7 @@ def action_columns(message: ActionChunk, base_frame: str) -> dict[str, Any] | No
         "observation_stamp_ns": stamp_to_ns(message.observation_stamp),
         "source": message.source,
         "deadman": message.deadman,
+        "intervention": message.intervention,
     }
 
 

@@ -1,4 +1,4 @@
-"""A six-axis device as a source of actions: its twist integrated into an end-effector target. Pure; time comes in as nanoseconds."""
+"""A six-axis device as a source of actions: its deflection integrated into an end-effector target. Pure; time comes in as nanoseconds."""
 
 from __future__ import annotations
 
@@ -8,69 +8,25 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from cdp.actions import EEF_WIDTH, eef_row
-from cdp.config import ConfigError, setting
 from cdp.geometry import FloatArray, matrix_to_quat, matrix_to_rotvec, quat_to_matrix, rotvec_to_matrix
-from cdp_franka.limits import WorkspaceBox
+from cdp_teleop_recorder.authority import NS_PER_S, Authority
+from cdp_teleop_recorder.gripper_button import GripperButton
+from cdp_teleop_recorder.guard_watch import GuardWatch, Known
+from cdp_teleop_recorder.shaping import Shaping
+from cdp_teleop_recorder.teleop_config import TeleopConfig
 
-NS_PER_S = 1_000_000_000
 PERIOD_S = 0.1  # the policy rate: what is recorded is what the policy will be asked for
-
-
-@dataclass(frozen=True)
-class TeleopConfig:
-    """Settings of :class:`TeleopCore`; ranges are closed."""
-
-    base_frame: str = setting("fr3_link0", help="frame of the twist and of the targets")
-    linear_scale_m_s: float = setting(0.20, low=0.005, high=0.5, help="speed at full deflection [m/s]")
-    angular_scale_rad_s: float = setting(0.8, low=0.02, high=2.0, help="rotation at full deflection [rad/s]")
-    dead_zone: float = setting(0.05, low=0.0, high=0.5, help="deflection that counts as none, of 1")
-    twist_timeout_s: float = setting(0.3, low=0.05, high=2.0, help="a twist older than this counts as zero [s]")
-    state_timeout_s: float = setting(0.5, low=0.05, high=2.0, help="without a measured pose this new the target stays where it is [s]")
-    leash_m: float = setting(0.08, low=0.005, high=0.3, help="the target runs no further ahead of the measured position [m]")
-    leash_rad: float = setting(0.4, low=0.02, high=1.5, help="the target turns no further ahead of the measured rotation [rad]")
-    open_width_m: float = setting(0.08, low=0.0, high=0.2, help="gripper width when toggled open [m]")
-    closed_width_m: float = setting(0.0, low=0.0, high=0.2, help="gripper width when toggled closed [m]")
-    workspace_x_m: tuple[float, float] = setting((0.25, 0.75), low=-1.0, high=1.0, help="range of the target, forward [m]")
-    workspace_y_m: tuple[float, float] = setting((-0.40, 0.40), low=-1.0, high=1.0, help="range of the target, left [m]")
-    workspace_z_m: tuple[float, float] = setting((0.005, 0.60), low=-1.0, high=1.3, help="range of the target, up [m]")
-    table_z_m: float = setting(0.0, low=-1.0, high=1.0, help="height of the table; the target never goes below it [m]")
-
-    def __post_init__(self) -> None:
-        if self.closed_width_m >= self.open_width_m:
-            raise ConfigError(f"closed_width_m: {self.closed_width_m} is not below open_width_m {self.open_width_m}")
-        try:
-            self.box  # noqa: B018  # built for its checks
-        except ValueError as error:
-            raise ConfigError(f"workspace_*_m: {error}") from None
-
-    @property
-    def box(self) -> WorkspaceBox:
-        """Where the target may be."""
-        return WorkspaceBox(self.workspace_x_m, self.workspace_y_m, self.workspace_z_m, self.table_z_m)
-
-
-@dataclass(frozen=True, eq=False)
-class Known:
-    """Position (3,) [m] and rotation (3, 3), as known at a time."""
-
-    stamp_ns: int
-    position_m: FloatArray
-    rotation: FloatArray
 
 
 @dataclass(frozen=True, eq=False)
 class TeleopAction:
-    """What to send: ``rows`` (1, 10), or (0, 10) for a keep-alive, and why nothing is driven where the deadman was held in vain."""
+    """What to send: ``rows`` (1, 10), or (0, 10) for a keep-alive; what else goes with it, and why nothing is driven where that needs saying."""
 
     rows: FloatArray
     deadman: bool
+    authority: bool = False
+    intervention: bool = False
     problem: str = ""
-
-
-def shape_axes(axes: ArrayLike, dead_zone: float) -> FloatArray:
-    """Deflections (N,) in [-1, 1] with the dead zone taken out and the rest stretched back to 1; not finite counts as none."""
-    values = np.nan_to_num(np.asarray(axes, dtype=np.float64), nan=0.0, posinf=0.0, neginf=0.0)
-    return np.asarray(np.sign(values) * np.clip((np.abs(values) - dead_zone) / (1.0 - dead_zone), 0.0, 1.0))
 
 
 class TeleopCore:
@@ -78,30 +34,36 @@ class TeleopCore:
 
     def __init__(self, config: TeleopConfig) -> None:
         self.config = config
-        self._box = config.box
-        self._deadman = self._toggle_was = False
-        self._toggles = 0
-        self._width_m = config.open_width_m
-        self._twist: FloatArray = np.zeros(6)
-        self._twist_ns: int | None = None
+        self.authority = Authority(config.takeover_window_s)
+        self._box, self._shaping, self._gripper = config.box, Shaping(config), GripperButton(config)
+        self._guard = GuardWatch()
+        self._deadman = self._await_release = False
+        self._axes: FloatArray = np.zeros(6)
+        self._axes_ns: int | None = None
         self._measured: Known | None = None
         self._measured_width_m: float | None = None
-        self._commanded: Known | None = None
-        self._commanded_width_m: float | None = None
         self._target: Known | None = None
+        self._pressed_ns: int | None = None
         self._last_ns: int | None = None
 
-    def on_twist(self, now_ns: int, linear: ArrayLike, angular: ArrayLike) -> None:
-        """Deflections (3,) and (3,) in [-1, 1] along and about the base frame's axes."""
-        self._twist = np.concatenate([np.asarray(linear, dtype=np.float64), np.asarray(angular, dtype=np.float64)])
-        self._twist_ns = now_ns
+    def on_axes(self, now_ns: int, axes: ArrayLike) -> None:
+        """Deflections (6,) in [-1, 1] of the device, along and about its axes."""
+        self._axes, self._axes_ns = np.asarray(axes, dtype=np.float64), now_ns
 
-    def on_buttons(self, deadman: bool, toggle: bool) -> None:
-        """State of the two buttons. Each press of the second one toggles the gripper, while the deadman is held."""
-        pressed = toggle and not self._toggle_was
-        self._deadman, self._toggle_was = deadman, toggle
-        if pressed and deadman:
-            self._toggles += 1
+    def on_buttons(self, deadman: bool, gripper: bool, takeover: bool = False) -> None:
+        """State of the buttons."""
+        self._await_release = self._await_release and deadman
+        self._deadman = deadman and not self._await_release
+        self._gripper.on_button(gripper, self._deadman)
+        self.authority.on_button(takeover)
+
+    def on_device_lost(self) -> bool:
+        """Nothing holds the deadman any more. It must be seen released before it counts again. Returns whether it was held."""
+        held, self._deadman, self._await_release = self._deadman, False, True
+        self._axes_ns = None
+        if held:
+            self.authority.keep_after_loss()
+        return held
 
     def on_measured_pose(self, stamp_ns: int, position_m: ArrayLike, quat_xyzw: ArrayLike) -> None:
         """Measured end-effector position (3,) and quaternion (4,) in the base frame; one that is not finite is ignored."""
@@ -114,14 +76,15 @@ class TeleopCore:
         if np.isfinite(width_m):
             self._measured_width_m = float(width_m)
 
-    def on_guard_target(self, stamp_ns: int, position_m: ArrayLike, quat_xyzw: ArrayLike, width_m: float) -> None:
-        """The guard's commanded target while it is engaged."""
-        self._commanded = Known(stamp_ns, np.asarray(position_m, dtype=np.float64), quat_to_matrix(quat_xyzw))
-        self._commanded_width_m = float(width_m) if np.isfinite(width_m) else None
+    def on_guard_target(self, stamp_ns: int, position_m: ArrayLike, quat_xyzw: ArrayLike, width_m: float, policy: bool = False) -> None:
+        """The guard's commanded target while it is engaged; ``policy`` where that is the policy's."""
+        self._guard.see(Known(stamp_ns, np.asarray(position_m, dtype=np.float64), quat_to_matrix(quat_xyzw)), float(width_m), policy)
+        if policy:
+            self.authority.on_policy_followed(stamp_ns)
 
     def on_guard_disengaged(self) -> None:
         """The guard commands nothing."""
-        self._commanded = None
+        self._guard = GuardWatch()
 
     def tick(self, now_ns: int) -> TeleopAction:
         """The action of this period, for one period from now."""
@@ -129,58 +92,79 @@ class TeleopCore:
             self._forget_time()
         elapsed_s = PERIOD_S if self._last_ns is None else min((now_ns - self._last_ns) / NS_PER_S, 2 * PERIOD_S)
         self._last_ns = now_ns
+        return self._action(now_ns, elapsed_s)
+
+    def stop(self) -> TeleopAction:
+        """What to send at once when the device is lost."""
+        return self._action(self._last_ns or 0, 0.0)
+
+    def _action(self, now_ns: int, elapsed_s: float) -> TeleopAction:
+        nothing = np.zeros((0, EEF_WIDTH))
+        if self._deadman and self._fresh(self._measured, now_ns) is None and self._target is None:
+            return self._answer(nothing, now_ns, False, "no measured pose: the deadman has no effect until it comes")
         if not self._deadman:
-            self._target, self._toggles = None, 0
-            return TeleopAction(np.zeros((0, EEF_WIDTH)), deadman=False)
+            self._target = self._pressed_ns = None
+            self._gripper.rest()
+            return self._answer(nothing, now_ns, False)
         if self._target is None:
             self._target = self._start(now_ns)
             if self._target is None:
-                return TeleopAction(np.zeros((0, EEF_WIDTH)), deadman=False, problem="no measured pose: the deadman has no effect until it comes")
+                return self._answer(nothing, now_ns, True)
         self._target = self._moved(self._target, now_ns, elapsed_s)
-        self._toggle_gripper()
-        row = eef_row(self._target.position_m, matrix_to_quat(self._target.rotation), self._width_m)
-        return TeleopAction(row[None], deadman=True)
+        row = eef_row(self._target.position_m, matrix_to_quat(self._target.rotation), self._gripper.apply())
+        return self._answer(row[None], now_ns, True)
+
+    def _answer(self, rows: FloatArray, now_ns: int, deadman: bool, problem: str = "") -> TeleopAction:
+        self.authority.update(now_ns, deadman)
+        return TeleopAction(rows, deadman, self.authority.held, self.authority.intervention, problem)
 
     def _forget_time(self) -> None:
         """Time went back: all that carries a stamp of before is void. The hand is still where it was on the buttons."""
-        self._twist_ns = self._last_ns = None
-        self._measured = self._commanded = self._target = None
+        self._axes_ns = self._last_ns = self._pressed_ns = None
+        self._measured = self._target = None
+        self._guard = GuardWatch()
+        self.authority.forget_time()
 
     def _fresh(self, known: Known | None, now_ns: int) -> Known | None:
         timeout_ns = round(self.config.state_timeout_s * NS_PER_S)
         return known if known is not None and now_ns - known.stamp_ns <= timeout_ns else None
 
     def _start(self, now_ns: int) -> Known | None:
-        """Where a press of the deadman begins: the guard's target, so that the arm does not move; the measured pose where it has none."""
-        commanded, measured = self._fresh(self._commanded, now_ns), self._fresh(self._measured, now_ns)
-        if measured is None:
+        """Where a press of the deadman begins; None while the guard brakes from what it did before, since its target is on its way still.
+
+        It begins at the guard's target, so that the arm does not move; at the measured pose where the guard has none, or where the arm was pushed
+        further away than the leash.
+        """
+        measured, commanded = self._measured, self._fresh(self._guard.target, now_ns)
+        assert measured is not None
+        if self._pressed_ns is None:
+            self._pressed_ns = now_ns
+        if commanded is not None and not self._guard.at_rest(now_ns - self._pressed_ns):
             return None
-        width_m = self._measured_width_m if commanded is None or self._commanded_width_m is None else self._commanded_width_m
-        if width_m is not None:
-            self._width_m = width_m
-        return commanded or measured
+        if commanded is not None and self._within_leash(commanded, measured):
+            self._gripper.begin(self._measured_width_m if self._guard.width_m is None else self._guard.width_m)
+            return commanded
+        self._gripper.begin(self._measured_width_m)
+        return measured
+
+    def _within_leash(self, target: Known, measured: Known) -> bool:
+        turn = matrix_to_rotvec(target.rotation @ measured.rotation.T)
+        away_m = float(np.linalg.norm(target.position_m - measured.position_m))
+        # The guard's own leash is a little longer than ours; what it allows is no push.
+        return away_m <= 1.5 * self.config.leash_m and float(np.linalg.norm(turn)) <= 1.5 * self.config.leash_rad
 
     def _moved(self, target: Known, now_ns: int, elapsed_s: float) -> Known:
         config, measured = self.config, self._fresh(self._measured, now_ns)
-        late = self._twist_ns is None or now_ns - self._twist_ns > round(config.twist_timeout_s * NS_PER_S)
+        late = self._axes_ns is None or now_ns - self._axes_ns > round(config.twist_timeout_s * NS_PER_S)
         if late or measured is None:
             return target
-        axes = shape_axes(self._twist, config.dead_zone)
-        position = target.position_m + elapsed_s * config.linear_scale_m_s * axes[:3]
-        position = _leashed(position, target.position_m, measured.position_m, config.leash_m)
-        turn = rotvec_to_matrix(elapsed_s * config.angular_scale_rad_s * axes[3:])
+        linear, angular = self._shaping.velocity(self._axes, target.rotation)
+        position = _leashed(target.position_m + elapsed_s * linear, target.position_m, measured.position_m, config.leash_m)
         ahead = matrix_to_rotvec(target.rotation @ measured.rotation.T)
         # Rotation vectors about the measured rotation: the leash is a ball in them too.
-        turned = _leashed(matrix_to_rotvec(turn @ target.rotation @ measured.rotation.T), ahead, np.zeros(3), config.leash_rad)
-        rotation = rotvec_to_matrix(turned) @ measured.rotation
+        turned = matrix_to_rotvec(rotvec_to_matrix(elapsed_s * angular) @ target.rotation @ measured.rotation.T)
+        rotation = rotvec_to_matrix(_leashed(turned, ahead, np.zeros(3), config.leash_rad)) @ measured.rotation
         return Known(now_ns, np.clip(position, self._box.low_m, self._box.high_m), rotation)
-
-    def _toggle_gripper(self) -> None:
-        config = self.config
-        for _ in range(self._toggles):
-            is_open = self._width_m > 0.5 * (config.open_width_m + config.closed_width_m)
-            self._width_m = config.closed_width_m if is_open else config.open_width_m
-        self._toggles = 0
 
 
 def _leashed(position: FloatArray, before: FloatArray, measured: FloatArray, leash_m: float) -> FloatArray:

@@ -6,7 +6,9 @@ from hypothesis import strategies as st
 from cdp.actions import eef_pose
 from cdp.config import ConfigError, from_mapping
 from cdp.geometry import matrix_to_rotvec, quat_to_matrix
-from cdp_teleop_recorder.teleop_core import TeleopConfig, TeleopCore, shape_axes
+from cdp_teleop_recorder.shaping import shape_axes
+from cdp_teleop_recorder.teleop_config import TeleopConfig
+from cdp_teleop_recorder.teleop_core import TeleopCore
 
 MS = 1_000_000
 HERE = np.array([0.5, 0.0, 0.25])
@@ -31,7 +33,7 @@ class Desk:
             self.ms += 100
             self.core.on_measured_pose(self.ms * MS, self.position, self.quat)
             if twist:
-                self.core.on_twist(self.ms * MS, self.twist[:3], self.twist[3:])
+                self.core.on_axes(self.ms * MS, self.twist)
             action = self.core.tick(self.ms * MS)
             if len(action.rows) and self.follows:
                 self.position = action.rows[0, :3]

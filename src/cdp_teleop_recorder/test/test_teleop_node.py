@@ -16,6 +16,7 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import JointState, Joy
+from std_srvs.srv import SetBool
 
 from cdp.actions import eef_pose
 
@@ -32,7 +33,7 @@ def ns(stamp):
 class Desk:
     """The robot and the SpaceMouse of a simulated world that steps 10 ms at a time."""
 
-    def __init__(self):
+    def __init__(self, *parameters):
         domain = random.SystemRandom().randint(1, 100)
         self.context = rclpy.Context()
         rclpy.init(context=self.context, domain_id=domain)
@@ -48,10 +49,13 @@ class Desk:
         self.poses = self.node.create_publisher(PoseStamped, "/franka_robot_state_broadcaster/current_pose", 5)
         self.fingers = self.node.create_publisher(JointState, "/franka_gripper/joint_states", 5)
         self.clock = self.node.create_publisher(Clock, "/clock", 5)
+        self.gamepad = self.node.create_publisher(Joy, "/joy", 10)
+        self.pad: Joy | None = None
         self.ns = 5_000_000_000
         self.twist, self.buttons = [0.0] * 6, [0, 0]
         environment = {**os.environ, "ROS_DOMAIN_ID": str(domain), "OMP_NUM_THREADS": "1"}
         command = [sys.executable, "-c", MAIN, "--ros-args", "-p", "use_sim_time:=true", "-p", "reliable:=true"]
+        command += [word for parameter in parameters for word in ("-p", parameter)]
         self.process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
 
     def until(self, condition, what):
@@ -75,6 +79,8 @@ class Desk:
         twist.linear.x, twist.linear.y, twist.linear.z, twist.angular.x, twist.angular.y, twist.angular.z = self.twist
         self.twists.publish(twist)
         self.joys.publish(Joy(buttons=self.buttons))
+        if self.pad is not None:
+            self.gamepad.publish(self.pad)
         self.clock.publish(Clock(clock=stamp))
         if self.actions:
             self.until(lambda: ns(self.actions[-1].observation_stamp) + 100 * MS > self.ns, f"the action that is due at {self.ns}")
@@ -150,3 +156,99 @@ def test_a_bad_parameter_keeps_it_from_starting_and_is_named():
     assert done.returncode == 2
     assert "closed_width_m" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def pad(held=False, forward=0.0, takeover=False):
+    """A gamepad as game_controller_node numbers it."""
+    buttons = [0] * 15
+    buttons[9], buttons[3] = int(held), int(takeover)
+    return Joy(axes=[0.0, forward, 0.0, 0.0, 0.0, 0.0], buttons=buttons)
+
+
+def test_a_gamepad_drives_is_lost_at_once_and_must_be_let_go_before_it_drives_again():
+    desk = Desk("device:=joy")
+    try:
+        desk.until(lambda: desk.gamepad.get_subscription_count() == 1 and desk.poses.get_subscription_count() == 1, "teleoperation's subscriptions")
+        assert desk.twists.get_subscription_count() == 0, "a gamepad was asked for, and the SpaceMouse's topics are listened to"
+        desk.pad = pad()
+        desk.until(lambda: desk.actions or desk.step(), "the first message")
+        desk.pad = pad(held=True, forward=1.0)
+        desk.until(lambda: desk.step() or (desk.actions[-1].horizon and desk.actions[-1].actions[0] > HERE[0] + 0.03), "driving forward")
+        desk.pad = None
+        desk.until(lambda: desk.step() or not desk.actions[-1].deadman, "the stop when the gamepad falls silent")
+        # The stop waited for no period: it bears the stamp of the message before it.
+        assert ns(desk.actions[-1].observation_stamp) == ns(desk.actions[-2].observation_stamp)
+        assert desk.actions[-1].horizon == 0 and desk.actions[-1].authority and not desk.actions[-1].intervention
+        desk.pad = pad(held=True, forward=1.0)
+        desk.run(500)
+        assert not desk.actions[-1].deadman, "it drove on without being let go"
+        desk.pad = pad()
+        desk.run(200)
+        desk.pad = pad(held=True, forward=1.0)
+        desk.until(lambda: desk.step() or desk.actions[-1].horizon, "driving again")
+        assert not desk.actions[-1].authority
+    finally:
+        code, log = desk.close()
+    assert code == 0 and "Traceback" not in log
+    assert "joy: nothing comes on /joy: the arm stops; plug the gamepad in" in log
+    assert log.count("moved by what is published on /joy") == 2
+
+
+def test_the_authority_is_taken_by_button_and_by_service_and_an_intervention_is_marked():
+    desk = Desk("device:=joy")
+    client = desk.node.create_client(SetBool, "/cdp/teleop/authority")
+    try:
+        desk.until(lambda: desk.gamepad.get_subscription_count() == 1 and client.service_is_ready(), "teleoperation's subscriptions")
+        desk.pad = pad()
+        desk.until(lambda: desk.actions or desk.step(), "the first message")
+        status = GuardStatus(state=GuardStatus.STATE_POLICY, target_gripper_width_m=0.05)
+        status.header.stamp = rclpy.time.Time(nanoseconds=desk.ns).to_msg()
+        status.target.orientation.x, status.target.orientation.w = 1.0, 0.0
+        desk.guard.publish(status)
+        desk.run(200)
+        desk.pad = pad(takeover=True)
+        desk.until(lambda: desk.step() or desk.actions[-1].authority, "the authority, by button")
+        assert desk.actions[-1].intervention and not desk.actions[-1].deadman
+        future = client.call_async(SetBool.Request(data=False))
+        desk.until(future.done, "the answer")
+        assert future.result().success
+        desk.until(lambda: desk.step() or not desk.actions[-1].authority, "the authority given back, by service")
+        assert not desk.actions[-1].intervention
+    finally:
+        code, log = desk.close()
+    assert code == 0 and "Traceback" not in log
+
+
+def test_an_unknown_device_is_refused_by_name():
+    environment = {**os.environ, "ROS_DOMAIN_ID": str(random.SystemRandom().randint(1, 100))}
+    done = subprocess.run(
+        [sys.executable, "-c", MAIN, "--ros-args", "-p", "device:=mouse"], env=environment, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 2
+    assert "device: 'mouse' is not one of" in done.stderr and "'hidraw'" in done.stderr
+
+
+def test_the_keyboard_of_a_terminal_drives():
+    ours, theirs = os.openpty()
+    desk = Desk("device:=keyboard", f"keyboard_tty:={os.ttyname(theirs)}")
+
+    def typing(keys):
+        os.write(ours, keys)
+        desk.run(20)
+
+    try:
+        desk.until(lambda: desk.poses.get_subscription_count() == 1, "teleoperation's subscriptions")
+        desk.until(lambda: desk.actions or desk.step(), "the first message")
+        typing(b"w")
+        desk.run(300)
+        assert not desk.actions[-1].deadman, "a key moved the arm without the deadman"
+        typing(b" 9")
+        desk.until(lambda: typing(b"w") or (desk.actions[-1].horizon and desk.actions[-1].actions[0] > HERE[0] + 0.03), "driving forward")
+        typing(b"x")
+        desk.until(lambda: desk.step() or not desk.actions[-1].deadman, "the stop")
+    finally:
+        code, log = desk.close()
+        os.close(ours)
+        os.close(theirs)
+    assert code == 0 and "Traceback" not in log
+    assert "the keyboard of /dev/pts/" in log and "space deadman on and off" in log
