@@ -9,14 +9,14 @@ from torch import Tensor
 
 from cdp.contraction.penalties import ConditionalDenoise
 from cdp.diffusion.conversions import coefficients
+from cdp.diffusion.path import NoisePath
 from cdp.diffusion.sampler import times_like
-from cdp.diffusion.schedule import Schedule
 
 _REFINEMENT_LOG_SNR = math.log(9.0)
 
 
 def regression_loss(
-    denoise: ConditionalDenoise, chunk: Tensor, cond: Tensor, schedule: Schedule, weighting: str, generator: torch.Generator
+    denoise: ConditionalDenoise, chunk: Tensor, cond: Tensor, schedule: NoisePath, weighting: str, generator: torch.Generator
 ) -> Tensor:
     """Loss of the two-step regression policy of :func:`regression_action`; the arguments are those of ``diffusion_loss``.
 
@@ -30,7 +30,7 @@ def regression_loss(
     return (first - chunk).square().mean() + (second - chunk).square().mean()
 
 
-def regression_action(denoise: ConditionalDenoise, shape: tuple[int, ...], cond: Tensor, schedule: Schedule) -> Tensor:
+def regression_action(denoise: ConditionalDenoise, shape: tuple[int, ...], cond: Tensor, schedule: NoisePath) -> Tensor:
     """Actions (B, T, D) of the two-step regression policy: the mean action for the state, then one refinement of it, with no noise in either.
 
     Our definition, after the minimal iterative policy of arXiv 2512.01809: the refinement looks at ``alpha a`` at the time where signal and noise
@@ -41,6 +41,6 @@ def regression_action(denoise: ConditionalDenoise, shape: tuple[int, ...], cond:
     return denoise(schedule.alpha(near) * first, times_like(first, near), cond)
 
 
-def refinement_time(schedule: Schedule) -> float:
+def refinement_time(schedule: NoisePath) -> float:
     """Where ``alpha / sigma`` is 9."""
     return float(schedule.time_of_log_snr(_REFINEMENT_LOG_SNR))
