@@ -25,6 +25,7 @@ _LINES = {
 def draw_steps(policies: Mapping[str, Any], solvers: Sequence[str], counts: Sequence[int], expert: Mapping[str, float], path: Path) -> None:
     """One row a figure, one column a policy: lines of solvers against steps."""
     figure, axes = panels(len(_ROWS), len(policies), size=4.0, share=False, height=3.0)
+    highest = max(by_solver[solver][str(k)]["energy"]["mean"] for by_solver in policies.values() for solver in solvers for k in counts)
     for row, (key, words) in zip(axes, _ROWS.items(), strict=True):
         for axis, (name, by_solver) in zip(row, policies.items(), strict=True):
             for solver in solvers:
@@ -44,7 +45,7 @@ def draw_steps(policies: Mapping[str, Any], solvers: Sequence[str], counts: Sequ
                 axis.set_yscale("log")
                 axis.set_ylim(3e-4, 1.0)
             else:
-                axis.set_yscale("symlog", linthresh=1e-3)
+                axis.set_ylim(-0.1 * highest, 1.05 * highest)
         row[0].set_ylabel(words)
     for axis in axes[-1]:
         axis.set_xlabel("sampler steps")

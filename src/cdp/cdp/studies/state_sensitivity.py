@@ -86,8 +86,8 @@ Jacobian of x0 with respect to the state in place of that to the noisy action.
 ![Sensitivity of each policy](sensitivity.png)
 
 - Gain along the circle: change of the sampled action by unit change of the state's angle, from the exact Jacobian through the sampler in
-  {Scale.of(run.quick).lipschitz_steps} DDIM steps. The expert's is radius times turns, {expert["along"]:g}, and its mode stays. The 99.9 % is of random
-  states: it misses a jump that is narrower than their distances, and is to be read beside the number of switches.
+  {Scale.of(run.quick).lipschitz_steps} DDIM steps. The expert's is radius times turns, {expert["along"]:g}, and its mode stays. The 99.9 % is
+  of a finite set of states: it misses a jump narrower than their distances, and is to be read beside the number of switches.
 - Across: by unit change of the state's distance from the origin, which no demonstration shows; 0 for the expert.
 - Slope error: distance of the derivative from that of the mode that is hit, relative to the expert's; median over the actions that hit.
 - Switches: changes of the mode in one turn at fixed noise, in steps of {360 / _WALK_STATES:g} degree. The exact denoiser itself switches twice for
