@@ -11,8 +11,9 @@ from typing import Any
 
 from cdp.config import to_mapping
 from cdp.data.durable import unfinished
-from cdp.data.episode import STREAMS, EpisodeError, EpisodeInfo, EpisodeLabels
+from cdp.data.episode import EpisodeError, EpisodeInfo, EpisodeLabels
 from cdp.data.episode_writer import EpisodeWriter
+from cdp.data.streams import STREAMS
 from cdp_teleop_recorder.recorder_parameters import RecorderParameters
 from cdp_teleop_recorder.recorder_streams import NS_PER_S, StreamMonitor
 

@@ -15,6 +15,7 @@ from cdp.actions import GRIPPER, POSITION, ROT6D, width_m_to_gripper
 from cdp.data.durable import DurableFile, part_of, unfinished
 from cdp.data.episode import EpisodeError, EpisodeReader
 from cdp.data.images import ImageError
+from cdp.data.journal import journals
 from cdp.data.preprocess import ObservationError, proprioception, resize_image
 from cdp.data.rows import EpisodeRows, RejectedEpisodeError, episode_rows
 from cdp.data.spec import ObservationSpec
@@ -87,7 +88,7 @@ def _episode_files(episodes: str | Path | Sequence[Path]) -> tuple[list[Path], l
     paths = sorted(folder.glob("*.hdf5"), key=_in_order)
     if not paths:
         raise CollectError(f"{folder}: holds no finished episode (*.hdf5)")
-    return paths, unfinished(folder)
+    return paths, [*unfinished(folder), *journals(folder)]
 
 
 def _in_order(path: Path) -> list[str | int]:

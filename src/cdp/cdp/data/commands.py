@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 EXAMPLES = """examples:
   cdp data collect data/episodes -o data/slide.hdf5                  images as the camera took them
   cdp data collect data/episodes -o data/slide.hdf5 --image-size 96  images at the size that the policy sees
+  cdp data recover data/episodes                                     finish episodes whose recorder was killed
   cdp data info data/slide.hdf5
   cdp data validate data/slide.hdf5
 """
@@ -25,6 +26,7 @@ def register(subparsers: SubParsers) -> None:
     )
     commands = parser.add_subparsers(dest="data_command", required=True)
     _register_collect(commands)
+    _register_recover(commands)
     for name, run, text in (
         ("info", run_info, "describe a file of demonstrations"),
         ("validate", run_validate, "check a file against the rules of its layout"),
@@ -45,6 +47,25 @@ def _register_collect(commands: SubParsers) -> None:
     parser.add_argument("--camera-rate", type=float, default=30.0, help="nominal rate of the camera [Hz] (default 30)")
     parser.add_argument("--include-failures", action="store_true", help="also episodes that are not labelled as a success")
     parser.set_defaults(run=run_collect)
+
+
+def _register_recover(commands: SubParsers) -> None:
+    parser = commands.add_parser("recover", help="finish the episodes whose recorder was killed, up to what it had written")
+    parser.add_argument("episodes", type=Path, help="folder of episodes")
+    parser.set_defaults(run=run_recover)
+
+
+def run_recover(arguments: argparse.Namespace) -> int:
+    """Recover; 0 where nothing is left over but what is being recorded now."""
+    from cdp.data.recover import recover
+
+    if not arguments.episodes.is_dir():
+        return _fail(f"{arguments.episodes}: no such folder of episodes")
+    results = recover(arguments.episodes)
+    for result in results:
+        _say(result.message)
+    _say(f"{arguments.episodes}: {sum(result.path is not None for result in results)} episodes finished, {len(results)} journals looked at")
+    return 0 if all(result.done or result.busy for result in results) else 1
 
 
 def run_collect(arguments: argparse.Namespace) -> int:
@@ -69,7 +90,7 @@ def run_collect(arguments: argparse.Namespace) -> int:
     for path, reason in report.rejected:
         _say(f"rejected {path.name}: {reason}")
     for path in report.unfinished:
-        _say(f"unfinished {path.name}: being recorded now, or left behind by a recorder that was killed; skipped")
+        _say(f"unfinished {path.name}: being recorded now, or left behind by a recorder that was killed; skipped (cdp data recover)")
     _say(f"{report.path}: {report.demos} demonstrations, {report.rows} rows, {len(report.rejected)} episodes rejected")
     return 0
 

@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cdp.actions import GRIPPER, ROT6D
-from cdp.data.align import latest_at_or_before, select_ticks
+from cdp.data.align import select_ticks
 from cdp.data.episode import SOURCE_OPERATOR, EpisodeReader
 from cdp.data.preprocess import ObservationError, check_sample
+from cdp.data.resample import NONE, resample
 from cdp.data.spec import NS_PER_S, STREAM_WIDTHS, ObservationSpec
 from cdp.geometry import FloatArray, matrix_to_rot6d, rot6d_to_matrix
 
@@ -76,15 +77,12 @@ def _ticks(episode: EpisodeReader, spec: ObservationSpec, first_ns: int, last_ns
 
 
 def _samples(episode: EpisodeReader, stream: str, t_ns: NDArray[np.int64], spec: ObservationSpec) -> FloatArray:
-    stamps, values = episode.stamps_ns(stream), episode.column(stream)
-    order = np.argsort(stamps, kind="stable")
-    stamps = stamps[order]
-    chosen = [latest_at_or_before(stamps, int(t), spec.tolerance_ns) for t in t_ns]
-    if None in chosen:
-        row = chosen.index(None)
+    chosen = resample(episode.stamps_ns(stream), t_ns, spec.tolerance_ns)
+    if NONE in chosen:
+        row = int(np.argmax(chosen == NONE))
         raise RejectedEpisodeError(f"no {stream} within {spec.proprio_tolerance_s:g} s before the image of row {row} of {len(t_ns)}")
     try:
-        return np.stack([check_sample(stream, values[order[i]]) for i in chosen])
+        return np.stack([check_sample(stream, values) for values in episode.column(stream)[chosen]])
     except ObservationError as error:
         raise RejectedEpisodeError(str(error)) from None
 
@@ -108,9 +106,7 @@ def _task_poses(episode: EpisodeReader, t_ns: NDArray[np.int64]) -> FloatArray:
     poses = np.zeros((len(t_ns), 14))
     if "task_state" not in episode.streams:
         return poses
-    stamps = episode.stamps_ns("task_state")
-    order = np.argsort(stamps, kind="stable")
-    known = np.concatenate([episode.column("task_state", "object"), episode.column("task_state", "goal")], axis=-1)[order]
-    index = np.searchsorted(stamps[order], t_ns, side="right") - 1
-    poses[index >= 0] = known[index[index >= 0]]
+    known = np.concatenate([episode.column("task_state", "object"), episode.column("task_state", "goal")], axis=-1)
+    index = resample(episode.stamps_ns("task_state"), t_ns, int(t_ns[-1]))
+    poses[index != NONE] = known[index[index != NONE]]
     return poses
