@@ -105,7 +105,7 @@ def test_a_complete_journal_becomes_the_labelled_episode_and_its_remains_go(tmp_
     path.unlink()
     journal.write_bytes(saved["data"])
     path.with_name(f".{path.name}.part").write_bytes(b"half")
-    assert "it was complete" in recover(tmp_path)[0].message and [p.name for p in tmp_path.iterdir()] == [path.name]
+    assert "it had been ended" in recover(tmp_path)[0].message and [p.name for p in tmp_path.iterdir()] == [path.name]
     with EpisodeReader(path) as episode:
         assert episode.labels.note == "good" and not episode.labels.recovered
         assert episode.labels.idle_ns == ((1, 2), (5, 8)) and episode.labels.verdict == {"ok": True}

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import h5py
 import numpy as np
+from numpy.typing import NDArray
 
 from cdp.actions import GRIPPER, POSITION, ROT6D, width_m_to_gripper
 from cdp.data.durable import DurableFile, part_of, unfinished
-from cdp.data.episode import EpisodeError, EpisodeReader
+from cdp.data.episode import EpisodeError, EpisodeLabels, EpisodeReader
 from cdp.data.images import ImageError
 from cdp.data.journal import journals
 from cdp.data.preprocess import ObservationError, proprioception, resize_image
@@ -51,12 +52,13 @@ def collect(
     valid_fraction: float = 0.1,
     seed: int = 0,
     include_failures: bool = False,
+    also: Sequence[str] = (),
 ) -> CollectReport:
     """Write the demonstrations of ``episodes``, a folder or files, to ``out``, which appears whole or not at all.
 
     Images are stored as the camera took them, or resized to ``image_size`` squared. ``valid_fraction`` of the demonstrations, drawn by ``seed``,
-    become the valid split. An episode with a hole, or one labelled as a failure unless ``include_failures``, is rejected with its reason. Raises
-    :class:`CollectError` where none remains or ``out`` cannot be written.
+    become the valid split. Further streams ``also`` go beside the robot's in ``obs``. An episode with a hole, or one that is not labelled as a
+    success unless ``include_failures``, is rejected with its reason. Raises :class:`CollectError` where none remains or ``out`` cannot be written.
     """
     if not 0.0 <= valid_fraction < 1.0:
         raise CollectError(f"valid_fraction: {valid_fraction} is outside [0, 1)")
@@ -64,7 +66,7 @@ def collect(
     out = Path(out)
     file = _open(out)
     try:
-        collector = _Collector(file.hdf5, spec, image_size, include_failures)
+        collector = _Collector(file.hdf5, spec, image_size, include_failures, tuple(also))
         for path in paths:
             collector.add(path)
         if not collector.deltas:
@@ -109,8 +111,8 @@ def _open(out: Path) -> DurableFile:
 class _Collector:
     """Writes one demonstration after another; the scale of ``actions`` is known only at the end, so their deltas wait in memory."""
 
-    def __init__(self, file: h5py.File, spec: ObservationSpec, image_size: int | None, include_failures: bool) -> None:
-        self._file, self._data = file, file.create_group("data")
+    def __init__(self, file: h5py.File, spec: ObservationSpec, image_size: int | None, include_failures: bool, also: tuple[str, ...]) -> None:
+        self._file, self._data, self._also = file, file.create_group("data"), also
         self._spec, self._image_size, self._include_failures = spec, image_size, include_failures
         self.deltas: list[FloatArray] = []
         self.rejected: list[tuple[Path, str]] = []
@@ -121,8 +123,8 @@ class _Collector:
         try:
             with EpisodeReader(path) as episode:
                 if not episode.labels.success and not self._include_failures:
-                    raise RejectedEpisodeError(f"labelled as a failure{': ' + episode.labels.note if episode.labels.note else ''}")
-                rows = episode_rows(episode, self._spec)
+                    raise RejectedEpisodeError(_why_no_success(episode.labels))
+                rows = episode_rows(episode, self._spec, self._also)
                 deltas = _write_demo(self._data.create_group(name), episode, rows, self._spec, self._image_size)
                 self._tasks.add(episode.info.task)
         except (RejectedEpisodeError, EpisodeError, ImageError, ObservationError, KeyError) as error:
@@ -150,6 +152,11 @@ class _Collector:
             self._file[f"mask/{split}"] = np.asarray([f"demo_{i}".encode() for i in sorted(members)], dtype="S16")
 
 
+def _why_no_success(labels: EpisodeLabels) -> str:
+    what = "labelled as a failure" if labels.labelled else "not labelled as a success"
+    return what + (f": {labels.note}" if labels.note else "")
+
+
 def _write_demo(group: h5py.Group, episode: EpisodeReader, rows: EpisodeRows, spec: ObservationSpec, image_size: int | None) -> FloatArray:
     """Write one demonstration but for ``actions``; returns their deltas (K, 7), not yet scaled."""
     count = len(rows.stamp_ns)
@@ -157,7 +164,13 @@ def _write_demo(group: h5py.Group, episode: EpisodeReader, rows: EpisodeRows, sp
     obs = group.create_group("obs")
     for key, value in observed.items():
         obs[key] = value
-    _write_images(obs, episode, rows, spec, image_size)
+    _write_images(obs, episode, spec.image_key, rows.image_index, image_size)
+    for stream, index in rows.also.items():
+        if episode.is_image(stream):
+            _write_images(obs, episode, stream, index, image_size)
+        else:
+            obs[stream] = episode.column(stream)[index]
+            obs[stream].attrs["fields"] = episode.stream_attributes(stream).get("fields", [])
     gripper = np.clip(width_m_to_gripper(rows.actions[:, GRIPPER]), -1.0, 1.0)
     joints = rows.samples["joint_pos"]
     group["action_dict/abs_pos"] = rows.actions[:, POSITION]
@@ -191,15 +204,15 @@ def _deltas(observed: dict[str, FloatArray], actions: FloatArray) -> FloatArray:
     return np.concatenate([actions[:, POSITION] - observed["robot0_eef_pos"], matrix_to_rotvec(turn)], axis=-1)
 
 
-def _write_images(obs: h5py.Group, episode: EpisodeReader, rows: EpisodeRows, spec: ObservationSpec, image_size: int | None) -> None:
+def _write_images(obs: h5py.Group, episode: EpisodeReader, stream: str, index: NDArray[np.int64], image_size: int | None) -> None:
     dataset: h5py.Dataset | None = None
-    for k, index in enumerate(rows.image_index):
-        image = episode.image(int(index), spec.image_key)
+    for k, i in enumerate(index):
+        image = episode.image(int(i), stream)
         camera_size = image.shape[:2]
         if image_size is not None:
             image = resize_image(image, image_size)
         if dataset is None:
-            dataset = obs.create_dataset(spec.image_key, (len(rows.image_index), *image.shape), dtype=np.uint8)
+            dataset = obs.create_dataset(stream, (len(index), *image.shape), dtype=np.uint8)
             dataset.attrs["camera_size"] = camera_size
         if image.shape != dataset.shape[1:]:
             raise RejectedEpisodeError(f"the image of row {k} is {image.shape[1]}x{image.shape[0]}, unlike the first")

@@ -45,6 +45,7 @@ def _register_collect(commands: SubParsers) -> None:
     parser.add_argument("--seed", type=int, default=0, help="seed of the split (default 0)")
     parser.add_argument("--rate", type=float, default=10.0, help="rows per second, the policy rate [Hz] (default 10)")
     parser.add_argument("--camera-rate", type=float, default=30.0, help="nominal rate of the camera [Hz] (default 30)")
+    parser.add_argument("--also", nargs="+", default=[], metavar="STREAM", help="further streams of the episodes to put into obs/")
     parser.add_argument("--include-failures", action="store_true", help="also episodes that are not labelled as a success")
     parser.set_defaults(run=run_collect)
 
@@ -84,6 +85,7 @@ def run_collect(arguments: argparse.Namespace) -> int:
             valid_fraction=arguments.valid_fraction,
             seed=arguments.seed,
             include_failures=arguments.include_failures,
+            also=arguments.also,
         )
     except (CollectError, ConfigError) as error:
         return _fail(str(error))

@@ -1,8 +1,7 @@
 """Records one episode while it happens: callers only enqueue, a thread encodes and keeps a journal, and the file appears whole or not at all.
 
 While the episode lasts it is a journal (:mod:`cdp.data.journal`) beside its final name; :meth:`EpisodeWriter.finish` turns that into HDF5, by the
-same code as a recovery after a crash does. HDF5 itself cannot be the journal: a file that a killed process had open is unreadable, and its mode for one
-writer and many readers has no variable-length data, which JPEG images are.
+same code as a recovery after a crash does. docs/recording.md says why HDF5 itself is not the journal.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from cdp.data.images import ImageError
 from cdp.data.journal import JournalWriter, Kind, journal_of
 from cdp.data.latency import Latencies
 from cdp.data.recover import finish_journal
-from cdp.data.sample_bytes import SampleBytes
+from cdp.data.sample_bytes import Repeats, SampleBytes
 from cdp.data.streams import STREAM_SPECS, StreamSpec
 
 # What a stalled disk may hold up without a loss: two seconds of images at 100 Hz (180 MB at 640x480), and ten of everything else.
@@ -63,13 +62,16 @@ class EpisodeWriter:
         self._counts_lock = threading.Lock()
         self._received = dict.fromkeys(streams, 0)
         self._lost = dict.fromkeys(streams, 0)
+        self._journalled, self._synced = dict.fromkeys(streams, 0), dict.fromkeys(streams, 0)
         self._error: str | None = None
         self._queue: queue.Queue[_Item | None] = queue.Queue(_QUEUE_SIZE)
         self._image_queue_size, self._images_waiting, self._most_images_waiting = image_queue_size, 0, 0
         self._flush_period_s = flush_period_s
         self._note: Mapping[str, Any] | None = None
+        self._noted: Mapping[str, Any] | None = None
+        self._synced_size = 0
         self.write_latency, self.sync_latency = Latencies(), Latencies()
-        self._closed = False
+        self._closed = self._ended = False
         self._thread = threading.Thread(target=self._run, name="episode_writer")
         self._thread.start()
 
@@ -91,6 +93,11 @@ class EpisodeWriter:
         return self._error
 
     @property
+    def synced(self) -> dict[str, int]:
+        """Samples that are on the disk, by stream: these are not lost, whatever happens."""
+        return self._synced
+
+    @property
     def journal_bytes(self) -> int:
         """Size of the journal: about what the finished file will need."""
         return self._journal.size
@@ -99,6 +106,11 @@ class EpisodeWriter:
     def queue_fraction(self) -> float:
         """Part of the image queue that is taken: at 1 images are lost."""
         return self._images_waiting / self._image_queue_size
+
+    @property
+    def repeats(self) -> dict[str, Repeats]:
+        """Pictures that were the same as the one before, by image stream."""
+        return {name: self._packers[name].repeats for name, spec in self._specs.items() if spec.is_image}
 
     @property
     def most_images_waiting(self) -> int:
@@ -128,13 +140,21 @@ class EpisodeWriter:
         """What would be the labels if the process ended now: written with the next flush, where it differs from the last."""
         self._note = to_mapping(labels)
 
+    def drain(self) -> None:
+        """Take no more and wait until what is queued is in the journal: from here on the counts are final. Does nothing a second time."""
+        with self._counts_lock:
+            closed, self._closed = self._closed, True
+        if not closed:
+            self._queue.put(None)
+        self._thread.join()
+
     def finish(self, labels: EpisodeLabels) -> Path:
         """Store what is queued, label the episode and give it its final name, which is returned. Where writing had failed, :attr:`error` says so, and
         the file holds what was written until then.
 
         Raises :class:`EpisodeError` where the file cannot be made: what was recorded stays in its journal, earlier episodes are untouched.
         """
-        self._stop()
+        self._end()
         labels = self._with_losses(labels)
         with suppress(OSError):
             # On a full disk the file may yet be made: the labels go there by themselves.
@@ -155,7 +175,7 @@ class EpisodeWriter:
 
     def discard(self) -> None:
         """Remove the unfinished episode."""
-        self._stop()
+        self._end()
         self._journal.remove()
 
     def _with_losses(self, labels: EpisodeLabels) -> EpisodeLabels:
@@ -163,13 +183,11 @@ class EpisodeWriter:
         warnings = (*labels.warnings, f"cut off: {self._error}") if self._error else labels.warnings
         return replace(labels, dropped=dropped, warnings=warnings)
 
-    def _stop(self) -> None:
-        with self._counts_lock:
-            if self._closed:
-                raise EpisodeError(f"episode {self.path.name} has ended already")
-            self._closed = True
-        self._queue.put(None)
-        self._thread.join()
+    def _end(self) -> None:
+        if self._ended:
+            raise EpisodeError(f"episode {self.path.name} has ended already")
+        self._ended = True
+        self.drain()
 
     def _run(self) -> None:
         ended = False
@@ -200,6 +218,7 @@ class EpisodeWriter:
         try:
             if self._error is None:
                 self._journal.add(self._index[stream], stamp_ns, receive_ns, *self._packers[stream].pack(values))
+                self._journalled[stream] += 1
                 stored = True
         except (ImageError, ValueError, KeyError):
             pass
@@ -215,15 +234,17 @@ class EpisodeWriter:
         if self._error is not None:
             return
         try:
-            if due and self._note is not None:
-                note, self._note = self._note, None
+            note = self._note
+            if due and note != self._noted:
+                self._noted = note
                 self._journal.add_json(Kind.NOTE, note)
             self._journal.write()
             now_s = time.monotonic()
             for then_s in queued_s:
                 self.write_latency.add(now_s - then_s)
-            if due:
+            if due and self._journal.size != self._synced_size:
                 self._journal.sync()
+                self._synced, self._synced_size = dict(self._journalled), self._journal.size
                 self.sync_latency.add(time.monotonic() - now_s)
         except OSError as error:
             self._error = str(error)

@@ -70,7 +70,7 @@ def _recover(journal: Path) -> Recovered:
         return _set_aside(journal, error)
     except OSError as error:
         return Recovered(journal, None, f"{path.name} could not be recovered: {error}; its journal is kept; make room and run it again", done=False)
-    return Recovered(journal, path, f"recovered {path.name}: {_content(stored)}{'' if labels.recovered else '; it was complete'}")
+    return Recovered(journal, path, f"recovered {path.name}: {_content(stored)}{'' if labels.recovered else '; it had been ended, and not finished'}")
 
 
 def _set_aside(journal: Path, error: Exception) -> Recovered:

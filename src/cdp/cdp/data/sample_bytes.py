@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import struct
+import zlib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,6 +17,24 @@ _SIZE = struct.Struct("<II")
 _JPEG_START = b"\xff\xd8"
 
 
+@dataclass
+class Repeats:
+    """Pictures equal to the one before: all of them, those in a row just now, and the most in a row."""
+
+    count: int = 0
+    run: int = 0
+    longest_run: int = 0
+    _last: int | None = None
+
+    def see(self, picture: Any) -> None:
+        """A picture has come, as bytes."""
+        check = zlib.crc32(picture)
+        self.run = self.run + 1 if check == self._last else 0
+        self.count += self.run > 0
+        self.longest_run = max(self.longest_run, self.run)
+        self._last = check
+
+
 class SampleBytes:
     """Packs the samples of one stream, or unpacks them; an episode's images are of one size, and its rows of one width, which the first decides."""
 
@@ -22,6 +42,7 @@ class SampleBytes:
         self._spec, self._quality = spec, jpeg_quality
         self._shapes = {name: column.shape for name, column in spec.columns.items()}
         self.size: tuple[int, int] | None = None
+        self.repeats = Repeats()
 
     def pack(self, values: Mapping[str, Any]) -> tuple[Any, ...]:
         """Pieces of bytes of one sample: ``values`` has the columns, or of an image ``data`` (H, W, 3) uint8 RGB, or ``compressed`` and ``format``.
@@ -63,6 +84,7 @@ class SampleBytes:
         if stored is None:
             stored = encode_jpeg(rgb, self._quality) if self._spec.encoding == JPEG else np.ascontiguousarray(rgb).reshape(-1)
         self.size = size
+        self.repeats.see(stored)
         return _SIZE.pack(*size), stored
 
     def _pixels(self, values: Mapping[str, Any]) -> tuple[ImageArray, Any]:
