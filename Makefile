@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help build test lint format slide loop demos train eval report toy core-check bench-training clean distclean
+.PHONY: help build test lint format slide loop demos train eval report toy core-check bench-training bench-recording crash-recording clean distclean
 
 PYTHON ?= python3
 export PYTHON
@@ -64,6 +64,12 @@ core-check: build ## Hold samplers and estimators to closed forms
 
 bench-training: build ## Time the penalties against training without one
 	@$(IN_ENV) python benchmarks/training_overhead.py $(ARGS)
+
+bench-recording: build ## Record 3 cameras and 1 kHz, count what is lost
+	@$(IN_ENV) python benchmarks/recording.py $(ARGS)
+
+crash-recording: build ## Kill the recorder 200 times, look what is left
+	@$(IN_ENV) python benchmarks/crash_recording.py $(ARGS)
 
 clean: ## Remove what was built (keeps .venv, data/ and runs/)
 	rm -rf build install log .pytest_cache .mypy_cache .ruff_cache .hypothesis
