@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help build test lint format slide loop demos train eval report toy check-devices core-check bench-training check-peers-data clean distclean
+.PHONY: help build test lint format slide loop demos train eval report toy check-devices core-check bench-training bench-recording crash-recording check-peers-data clean distclean
 
 PYTHON ?= python3
 export PYTHON
@@ -70,6 +70,12 @@ bench-training: build ## Time the penalties against training without one
 
 check-peers-data: build ## Let robomimic's and LeRobot's own readers read our files
 	@$(IN_ENV) tools/check_peers.sh $(ARGS)
+
+bench-recording: build ## Record 3 cameras and 1 kHz, count what is lost
+	@$(IN_ENV) python benchmarks/recording.py $(ARGS)
+
+crash-recording: build ## Kill the recorder 200 times, look what is left
+	@$(IN_ENV) python benchmarks/crash_recording.py $(ARGS)
 
 clean: ## Remove what was built (keeps .venv, data/ and runs/)
 	rm -rf build install log .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -177,7 +177,7 @@ install_python() {
 package_key() { # hash of what decides about a package's place in install/; Python sources are linked, not copied
   {
     cat "$stamps/python"
-    find "$1" \( -name package.xml -o -name setup.py -o -name setup.cfg -o -name CMakeLists.txt -o -name '*.msg' -o -name '*.srv' \) -print0 |
+    find "$1" \( -name package.xml -o -name setup.py -o -name setup.cfg -o -name CMakeLists.txt -o -name '*.msg' -o -name '*.srv' -o -name '*.action' \) -print0 |
       sort -z | xargs -0 sha256sum
     { find -L "$1/resource" "$1/launch" "$1/config" "$1/models" -type f -not -name '*.pyc' 2>/dev/null || true; } | sort
   } | hash_of

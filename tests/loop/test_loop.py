@@ -126,7 +126,7 @@ SIGNALS = pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_leaves_no_process_and_no_half_written_episode(tmp_path: Path, domain: str, signum: signal.Signals):
     episodes = tmp_path / "demos" / "episodes"
     command = ["demos", "--episodes", "3", "--out", tmp_path / "demos", "--real-time"]
-    _signalled(command, lambda: bool(list(episodes.glob(".*.part"))), "an episode in progress", signum, domain)
+    _signalled(command, lambda: bool(list(episodes.glob(".*.journal"))), "an episode in progress", signum, domain)
     for path in episodes.iterdir():
         assert path.suffix == ".hdf5" and not path.name.startswith("."), f"{path.name} was left half-written"
         with EpisodeReader(path) as episode:

@@ -10,7 +10,10 @@ import pytest
 from cdp.data import commands
 from cdp.data.collect import CollectError, collect
 from cdp.data.dataset import DatasetError, DemoDataset
+from cdp.data.episode import EpisodeInfo, EpisodeLabels
+from cdp.data.episode_writer import EpisodeWriter
 from cdp.data.spec import ObservationSpec
+from cdp.data.streams import STREAM_SPECS, Column, StreamSpec
 from cdp.data.validate import validate
 from cdp.geometry import quat_to_matrix, rot6d_to_matrix, rotvec_to_matrix
 
@@ -168,3 +171,30 @@ def test_commands_end_with_one_line_that_sums_up(reach, tmp_path, capsys):
     assert run("collect", tmp_path / "nowhere", "-o", out) == 1
     assert "no such folder" in capsys.readouterr().err
     assert run("info", tmp_path / "nowhere") == run("validate", tmp_path / "nowhere") == 1
+
+
+def test_further_streams_are_aligned_beside_the_robots(reach, tmp_path):
+    """A camera gives its nearest image, numbers the newest; one that is not near enough costs the episode, and is not made up."""
+    made = reach(ticks=4)
+    streams = {**STREAM_SPECS, "wrist": StreamSpec(encoding="raw", rate_hz=10.0), "wrench": StreamSpec({"data": Column((-1,), "f8")}, fields=("x",))}
+
+    def record(wrist_late_ms):
+        writer = EpisodeWriter(tmp_path / str(wrist_late_ms), EpisodeInfo("reach", "t", 0, made.start_ns, "sim"), streams=streams)
+        for stream, stamp_ns, values in made.messages():
+            writer.append(stream, stamp_ns, stamp_ns, values)
+        for k in range(4):
+            tick_ns = made.image_stamp_ns(3 * k)
+            writer.append("wrist", tick_ns + wrist_late_ms * MS, 0, {"data": np.full((4, 6, 3), k, np.uint8)})
+            writer.append("wrench", tick_ns - 20 * MS, 0, {"data": [float(k)]})
+            writer.append("wrench", tick_ns + 1 * MS, 0, {"data": [-1.0]})
+        writer.finish(EpisodeLabels(True, "", made.start_ns))
+        return tmp_path / str(wrist_late_ms)
+
+    out = tmp_path / "demos.hdf5"
+    collect(record(20), out, ObservationSpec(), also=("wrist", "wrench"), valid_fraction=0.0)
+    with h5py.File(out) as file:
+        obs = file["data/demo_0/obs"]
+        assert obs["wrist"][:, 0, 0, 0].tolist() == [0, 1, 2, 3] and obs["wrench"][:, 0].tolist() == [0, 1, 2, 3]
+        assert list(obs["wrench"].attrs["fields"]) == ["x"] and obs["wrist"].shape == (4, 4, 6, 3)
+    with pytest.raises(CollectError, match=r"no wrist within 0.050 s of the image of row 0 of 4"):
+        collect(record(60), out, ObservationSpec(), also=("wrist",))

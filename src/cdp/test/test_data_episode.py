@@ -15,6 +15,8 @@ from cdp.data.durable import DurableFile, unfinished
 from cdp.data.episode import EpisodeError, EpisodeInfo, EpisodeLabels, EpisodeReader
 from cdp.data.episode_writer import EpisodeWriter
 from cdp.data.images import encode_jpeg
+from cdp.data.journal import journal_of, journals
+from cdp.data.recover import recover
 
 INFO = EpisodeInfo("push box/1", "anna", 7, 1_000, "sim", {"jpeg_quality": 95})
 POSE = {"data": [0.3, 0.0, 0.4, 1.0, 0.0, 0.0, 0.0]}
@@ -104,7 +106,7 @@ def test_discarded_episode_leaves_nothing_and_ends_once(tmp_path):
         writer.finish(LABELS)
 
 
-def test_full_disk_is_reported_and_costs_only_this_episode(tmp_path):
+def test_full_disk_keeps_what_was_recorded_and_costs_no_other_episode(tmp_path):
     kept = EpisodeWriter(tmp_path, INFO)
     kept.append("eef_pose", 1, 2, POSE)
     path = kept.finish(LABELS)
@@ -114,14 +116,29 @@ def test_full_disk_is_reported_and_costs_only_this_episode(tmp_path):
     resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, limits[1]))
     try:
         noise = np.random.default_rng(0).integers(0, 255, (200, 200, 3), dtype=np.uint8)
-        for i in range(40):
-            writer.append("agentview_image", i, i, {"data": noise})
-            writer.append("eef_pose", i, i, POSE)
-        with pytest.raises(EpisodeError, match=r"could not be written: .*File too large.*earlier episodes are kept; make room"):
+        sent = 0
+        while writer.error is None:
+            writer.append("eef_pose", sent, sent, POSE)
+            writer.append("agentview_image", sent, sent, {"data": noise})
+            sent += 1
+        assert not writer.append("eef_pose", sent, sent, POSE)
+        # The file of what fits in the limit as a journal does not fit as HDF5, whose chunks are larger.
+        with pytest.raises(EpisodeError, match=r"could not be finished: .*File too large.*is kept in .*journal, earlier .*cdp data recover"):
             writer.finish(LABELS)
+        # Nor does a recovery, as long as there is no room; it costs nothing.
+        (journal,) = journals(tmp_path)
+        (failed,) = recover(tmp_path)
+        assert not failed.done and "make room" in failed.message and journals(tmp_path) == [journal]
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    assert [p.name for p in tmp_path.iterdir()] == [path.name] and path.read_bytes() == before
+    assert [p for p in tmp_path.iterdir() if p != journal] == [path] and path.read_bytes() == before
+    (done,) = recover(tmp_path)
+    assert done.done and sorted(tmp_path.glob("*.hdf5")) == sorted([path, done.path]) and not journals(tmp_path)
+    with EpisodeReader(done.path) as episode:
+        count = len(episode.stamps_ns("eef_pose"))
+        assert 0 < count <= sent and episode.stamps_ns("eef_pose").tolist() == list(range(count))
+        assert len(episode.stamps_ns("agentview_image")) in (count, count - 1)
+        assert episode.image(0).shape == (200, 200, 3)
     again = EpisodeWriter(tmp_path, INFO)
     again.append("eef_pose", 1, 2, POSE)
     assert again.finish(LABELS).exists()
@@ -134,31 +151,42 @@ def test_unwritable_folder_is_refused(tmp_path):
 
 
 KILLED = """
-import os, signal, sys
+import os, signal, sys, time
 from cdp.data.episode import EpisodeInfo, EpisodeLabels
 from cdp.data.episode_writer import EpisodeWriter
-info = EpisodeInfo("t", "o", 0, 0, "sim")
+info = EpisodeInfo("t", "o", 3, 0, "sim", {"jpeg_quality": 95})
 for last in (False, True):
-    writer = EpisodeWriter(sys.argv[1], info)
+    writer = EpisodeWriter(sys.argv[1], info, flush_period_s=0.05)
     for i in range(500):
-        writer.append("joint_pos", i, i, {"data": [float(i)] * 7})
+        writer.append("joint_pos", i, i + 7, {"data": [float(i)] * 7})
     if last:
+        writer.note(EpisodeLabels(True, "halfway", 0, {"joint_pos": 2}))
+        while writer.synced["joint_pos"] < 500 or writer._noted is None:
+            time.sleep(0.001)
         os.kill(os.getpid(), signal.SIGKILL)
     writer.finish(EpisodeLabels(True, "", 1))
 """
 
 
-def test_killed_process_leaves_finished_episodes_and_a_recognisable_rest(tmp_path):
+def test_killed_process_leaves_finished_episodes_and_the_rest_is_recovered(tmp_path):
     done = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], timeout=60)
     assert done.returncode == -9
     (path,) = tmp_path.glob("*.hdf5")
     with EpisodeReader(path) as episode:
-        assert len(episode.column("joint_pos")) == 500
-    (rest,) = unfinished(tmp_path)
-    assert rest.name.startswith(".t_") and rest.name.endswith(".hdf5.part")
-    # The next episode takes another name than the one left behind.
+        assert len(episode.column("joint_pos")) == 500 and not episode.labels.recovered
+    (rest,) = journals(tmp_path)
+    assert rest.name.startswith(".t_") and rest.name.endswith(".hdf5.journal") and not unfinished(tmp_path)
+    # The next episode takes another name than the one left behind, which cannot be mistaken for one in progress.
     writer = EpisodeWriter(tmp_path, EpisodeInfo("t", "o", 0, 0, "sim"))
-    assert writer.finish(LABELS) != path and rest.exists()
+    states = {r.journal: r for r in recover(tmp_path)}
+    assert len(states) == 2 and not states[journal_of(writer.path)].done and "is being recorded now" in states[journal_of(writer.path)].message
+    assert writer.finish(LABELS) not in (path, states[rest].path)
+    with EpisodeReader(states[rest].path) as episode:
+        np.testing.assert_array_equal(episode.column("joint_pos")[:, 0], np.arange(500))
+        labels = episode.labels
+        assert labels.recovered and labels.success and labels.note == "halfway" and labels.dropped["joint_pos"] == 2 and labels.ended_ns == 506
+        assert "in the middle" in labels.warnings[-1] and episode.info.seed == 3
+    assert recover(tmp_path) == []
 
 
 def test_other_files_are_no_episodes(tmp_path):

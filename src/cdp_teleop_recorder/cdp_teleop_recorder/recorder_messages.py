@@ -8,12 +8,15 @@ from typing import Any
 import numpy as np
 from cdp_msgs.msg import ActionChunk, RecorderStatus, TaskState
 from cdp_ros.stamps import stamp_to_ns
+from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
 from geometry_msgs.msg import Pose
 from sensor_msgs.msg import CompressedImage, Image, JointState
 
 from cdp.actions import EEF_WIDTH
 from cdp.data.images import decode_raw
-from cdp_teleop_recorder.recorder_session import Snapshot
+from cdp_teleop_recorder.recorder_types import Snapshot, State
+
+_LABELS = {None: RecorderStatus.LABEL_NONE, True: RecorderStatus.LABEL_SUCCESS, False: RecorderStatus.LABEL_FAILURE}
 
 
 class UnfitMessageError(ValueError):
@@ -77,7 +80,29 @@ def status_message(snapshot: Snapshot) -> RecorderStatus:
         streams=list(snapshot.streams),
         received=list(snapshot.received),
         dropped=list(snapshot.dropped),
+        rate_hz=list(snapshot.rate_hz),
+        warnings=list(snapshot.warnings),
+        task=snapshot.task,
+        operator_name=snapshot.operator,
+        label=_LABELS[snapshot.label],
+        path=snapshot.path,
+        idle_s=snapshot.idle_s,
+        queue_fraction=snapshot.queue_fraction,
     )
+
+
+def diagnostic_status(snapshot: Snapshot) -> DiagnosticStatus:
+    """The recorder in /diagnostics: an error once writing has failed, a warning while a stream is not as it should be."""
+    faulty = bool(snapshot.warnings) or any(snapshot.dropped)
+    level = DiagnosticStatus.ERROR if snapshot.state is State.FAULT else DiagnosticStatus.WARN if faulty else DiagnosticStatus.OK
+    values = {f"dropped/{name}": str(n) for name, n in zip(snapshot.streams, snapshot.dropped, strict=True)}
+    values |= {f"rate_hz/{name}": f"{rate:.1f}" for name, rate in zip(snapshot.streams, snapshot.rate_hz, strict=True)}
+    values |= {f"lag_s/{name}": f"{lag:.3f}" for name, lag in zip(snapshot.streams, snapshot.lag_s, strict=True)}
+    values |= {f"warning/{i}": text for i, text in enumerate(snapshot.warnings)}
+    values["queue_fraction"] = f"{snapshot.queue_fraction:.2f}"
+    message = "; ".join([snapshot.message, *snapshot.warnings])
+    pairs = [KeyValue(key=key, value=value) for key, value in values.items()]
+    return DiagnosticStatus(level=level, name="cdp_recorder", message=message, hardware_id="", values=pairs)
 
 
 def _indices(message: JointState, names: Sequence[str]) -> list[int]:

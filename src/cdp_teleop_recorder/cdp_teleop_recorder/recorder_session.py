@@ -3,126 +3,174 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
-from dataclasses import dataclass
-from enum import IntEnum
+import threading
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from cdp.config import to_mapping
 from cdp.data.durable import unfinished
-from cdp.data.episode import STREAMS, EpisodeError, EpisodeInfo, EpisodeLabels
+from cdp.data.episode import EpisodeError, EpisodeInfo, EpisodeLabels
 from cdp.data.episode_writer import EpisodeWriter
+from cdp.data.recover import Recovered, recover
+from cdp.data.relabel import relabel, set_aside
+from cdp.data.streams import IMAGE_STREAM, STREAM_SPECS, StreamSpec
 from cdp_teleop_recorder.recorder_parameters import RecorderParameters
-from cdp_teleop_recorder.recorder_streams import NS_PER_S, StreamMonitor
+from cdp_teleop_recorder.recorder_preroll import PreRoll
+from cdp_teleop_recorder.recorder_streams import NS_PER_S
+from cdp_teleop_recorder.recorder_types import Outcome, Snapshot, State
+from cdp_teleop_recorder.recorder_watch import Watch
 
 # An interrupted episode shorter than this holds nothing worth keeping.
 _SHORTEST_INTERRUPTED_S = 1.0
 _BYTES_PER_MB = 1_000_000
-
-
-class State(IntEnum):
-    """States of cdp_msgs/RecorderStatus."""
-
-    IDLE = 0
-    RECORDING = 1
-    WRITING = 2
-    FAULT = 3
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """Answer to a request: ``path`` and ``frames`` of a finished episode, ``episode`` of one that was started."""
-
-    success: bool
-    message: str
-    episode: str = ""
-    path: str = ""
-    frames: int = 0
-
-
-@dataclass(frozen=True)
-class Snapshot:
-    """The recorder at one moment."""
-
-    state: State
-    message: str
-    episodes: int
-    episode: str
-    duration_s: float
-    streams: tuple[str, ...]
-    received: tuple[int, ...]
-    dropped: tuple[int, ...]
+_UNKNOWN_SEED = -1
 
 
 class RecorderSession:
-    """At most one episode at a time, fed from one thread. ``clock`` is ``system`` or ``sim``; every time is an int of its nanoseconds."""
+    """At most one episode at a time, fed from one thread and asked from another. Times are ints of nanoseconds; ``clock``: ``system`` or ``sim``.
 
-    def __init__(self, parameters: RecorderParameters, clock: str) -> None:
+    ``specs`` is asked at each start for what the streams are; their names stay the same.
+    """
+
+    def __init__(self, parameters: RecorderParameters, clock: str, specs: Callable[[], Mapping[str, StreamSpec]] | None = None) -> None:
         self._parameters, self._clock = parameters, clock
+        self._specs = specs or (lambda: STREAM_SPECS)
         self._folder = Path(parameters.directory)
         rates = parameters.rates_hz()
-        self._monitors = {name: StreamMonitor(rates.get(name)) for name in STREAMS}
+        self._watch = Watch(parameters, {name: spec.rate_hz or rates.get(name) for name, spec in self._specs().items()})
+        self._preroll = PreRoll(round(parameters.preroll_s * NS_PER_S), parameters.preroll_mb)
         self._writer: EpisodeWriter | None = None
         self._newest_receive_ns = 0
         self._episodes = 0
-        self._episode = ""
-        self._writing = False
+        self._episode, self._task, self._operator, self._seed = "", parameters.task, parameters.operator_name, _UNKNOWN_SEED
+        self._label: bool | None = None
+        self._path: Path | None = None
+        self._warnings: tuple[str, ...] = ()
+        self._writing = self._fault = False
         self._message = "idle"
+        #: How the last episode ended.
+        self.last = Outcome(False, "no episode was recorded")
+        # Held while a sample is taken in, and while an episode begins or ends: no sample is half in it.
+        self._lock = threading.Lock()
+
+    @property
+    def recording(self) -> bool:
+        """Whether an episode is in progress."""
+        return self._writer is not None
+
+    def recover(self) -> list[Recovered]:
+        """Finish what recorders that were killed left behind."""
+        return recover(self._folder)
 
     def leftovers(self) -> list[Path]:
-        """Unfinished files of recorders that were killed."""
+        """Half files, of recorders of earlier versions that were killed, and of collections."""
         return unfinished(self._folder)
 
     def refuse(self, stream: str, reason: str) -> None:
         """A message of ``stream`` cannot be recorded, for this reason."""
-        self._monitors[stream].refuse(reason)
+        self._watch.monitors[stream].refuse(reason)
 
     def add(self, stream: str, stamp_ns: int, receive_ns: int, values: Mapping[str, Any]) -> None:
         """A sample has arrived; it is stored while an episode is in progress."""
-        self._monitors[stream].see(stamp_ns, counting=self._writer is not None)
-        self._newest_receive_ns = receive_ns
-        if self._writer is not None:
-            self._writer.append(stream, stamp_ns, receive_ns, values)
+        with self._lock:
+            self._watch.see(stream, stamp_ns, receive_ns, values, counting=self._writer is not None)
+            self._newest_receive_ns = receive_ns
+            if self._writer is not None:
+                self._writer.append(stream, stamp_ns, receive_ns, values)
+            else:
+                self._preroll.add((stream, stamp_ns, receive_ns, values))
 
     def start(self, task: str, operator: str, seed: int, now_ns: int) -> Outcome:
         """Start an episode; refused, with the reason, while one is in progress, a required stream is silent, or the folder cannot take it."""
         if self._writer is not None:
             return Outcome(False, f"{self._writer.path.name} is being recorded; stop it first")
-        silent = [self._monitors[name].silence(name, now_ns, self._parameters.silent_after_s) for name in self._parameters.required_streams]
-        if reasons := [reason for reason in silent if reason]:
+        if reasons := self._watch.silent(self._parameters.required_streams, now_ns):
             return Outcome(False, f"not started: {'; '.join(reasons)}; nothing is recorded")
         try:
             writer = self._open(EpisodeInfo(task, operator, seed, now_ns, self._clock, to_mapping(self._parameters)))
         except EpisodeError as error:
             return Outcome(False, str(error))
-        for monitor in self._monitors.values():
-            monitor.restart()
-        self._writer, self._episode = writer, writer.path.stem
-        self._newest_receive_ns = now_ns
+        with self._lock:
+            self._watch.restart()
+            for sample in self._preroll.take(now_ns):
+                writer.append(*sample)
+            self._writer = writer
+        self._episode, self._task, self._operator, self._seed = writer.path.stem, task, operator, seed
+        self._newest_receive_ns, self._label, self._warnings, self._fault = now_ns, None, (), False
         self._message = f"recording {self._episode}"
         return Outcome(True, self._message, episode=self._episode)
 
-    def stop(self, keep: bool, task_success: bool, note: str, now_ns: int) -> Outcome:
-        """End the episode: finished with its label, or discarded. The message says what it lacks."""
-        writer = self._writer
-        if writer is None:
+    def begin(self, now_ns: int) -> Outcome:
+        """Start with the task and operator of the episode before, or with the configured ones; the scene is another."""
+        return self.start(self._task, self._operator, _UNKNOWN_SEED, now_ns)
+
+    def stop(self, keep: bool, success: bool | None, note: str, now_ns: int) -> Outcome:
+        """End the episode: finished with its label, or discarded. The message says what it lacks. ``success`` None: as :meth:`label` said."""
+        if self._writer is None:
             return Outcome(False, "no episode is being recorded")
-        self._writer = None
+        self.last = self._end(self._writer, keep, success, note, now_ns)
+        return self.last
+
+    def _end(self, writer: EpisodeWriter, keep: bool, success: bool | None, note: str, now_ns: int) -> Outcome:
+        with self._lock:
+            self._writer = None
         if not keep:
             writer.discard()
             self._message = f"discarded {self._episode}"
             return Outcome(True, self._message)
-        warnings = self._warnings(writer)
-        labels = EpisodeLabels(task_success, note, now_ns, {name: m.dropped for name, m in self._monitors.items()}, tuple(warnings))
+        if success is not None:
+            self._label = success
+        writer.drain()
+        labels = self._labels(writer, note, now_ns)
+        warnings = self._warnings = labels.warnings
         try:
             path = writer.finish(labels)
         except EpisodeError as error:
-            self._message = str(error)
+            self._message, self._fault = str(error), True
             return Outcome(False, self._message)
-        self._episodes += 1
+        self._episodes, self._path = self._episodes + 1, path
+        if writer.error is not None:
+            self._fault = True
+            self._message = f"{path.name} was cut off: {writer.error}; what was recorded until then is kept; make room"
+            return Outcome(False, self._message, path=str(path), frames=writer.received.get(IMAGE_STREAM, 0), warnings=(self._message, *warnings))
         self._message = "; ".join([f"kept {path.name}", *warnings])
-        return Outcome(True, self._message, path=str(path), frames=writer.received["agentview_image"])
+        return Outcome(True, self._message, path=str(path), frames=writer.received.get(IMAGE_STREAM, 0), warnings=warnings)
+
+    def discard(self, now_ns: int) -> Outcome:
+        """Drop the episode in progress; where there is none, set the last one aside."""
+        if self._writer is not None:
+            return self.stop(False, None, "", now_ns)
+        if self._path is None:
+            return Outcome(False, "no episode is being recorded, and none was kept before that could be discarded")
+        try:
+            aside = set_aside(self._path)
+        except OSError as error:
+            return Outcome(False, f"{self._path.name} could not be moved: {error}; it is kept")
+        self._message, self._path, self._episodes = f"discarded {self._path.name}: moved to {aside}", None, self._episodes - 1
+        return Outcome(True, self._message)
+
+    def redo(self, now_ns: int) -> Outcome:
+        """Discard the episode, the one in progress or else the last, and start it anew: same task, operator and seed."""
+        dropped = self.discard(now_ns)
+        return self.start(self._task, self._operator, self._seed, now_ns) if dropped.success else dropped
+
+    def toggle(self, now_ns: int) -> Outcome:
+        """Start an episode, or keep the one in progress: for a device with one button."""
+        return self.begin(now_ns) if self._writer is None else self.stop(True, None, "", now_ns)
+
+    def label(self, success: bool) -> Outcome:
+        """Say whether the episode, the one in progress or else the last, succeeded."""
+        word = "a success" if success else "a failure"
+        if self._writer is None:
+            if self._path is None:
+                return Outcome(False, "there is no episode to label")
+            try:
+                relabel(self._path, success)
+            except (OSError, EpisodeError) as error:
+                return Outcome(False, f"{self._path.name} could not be labelled: {error}; it is kept as it was")
+        self._label = success
+        return Outcome(True, f"{self._episode} is {word}", path=str(self._path or ""))
 
     def interrupt(self) -> Outcome | None:
         """End an episode because the recorder has to stop: kept as a failure with the note ``interrupted``, or discarded where it has just begun."""
@@ -131,6 +179,23 @@ class RecorderSession:
         long_enough = self._newest_receive_ns - self._writer.info.started_ns > _SHORTEST_INTERRUPTED_S * NS_PER_S
         return self.stop(long_enough, False, "interrupted", self._newest_receive_ns)
 
+    def tick(self, now_ns: int) -> tuple[dict[str, str], Outcome | None]:
+        """Look after the episode, twice a second: what is wrong now, by stream and kind, and the outcome where it had to end by itself."""
+        writer = self._writer
+        if writer is None:
+            return {}, None
+        free = shutil.disk_usage(self._folder).free
+        if writer.error is not None or free < writer.journal_bytes + self._parameters.reserve_mb * _BYTES_PER_MB:
+            reason = writer.error or f"only {free // _BYTES_PER_MB} MB are free, and its file needs as much as its journal"
+            outcome = self.stop(True, None, f"ended by the recorder: {reason}", now_ns)
+            self._fault = True
+            self._message = f"{self._episode} was ended: {reason}; {outcome.message}"
+            return {}, Outcome(False, self._message, path=outcome.path, frames=outcome.frames, warnings=outcome.warnings)
+        warnings = self._watch.warnings_now(writer, now_ns)
+        self._warnings = tuple(warnings.values())
+        writer.note(self._labels(writer, "", 0))
+        return warnings, None
+
     def mark_writing(self) -> None:
         """The next snapshot says that an episode is being brought to the disk."""
         self._writing = self._writer is not None
@@ -138,7 +203,7 @@ class RecorderSession:
     def snapshot(self, now_ns: int) -> Snapshot:
         """The state to publish."""
         writer, duration_s = self._writer, 0.0
-        state, message = State.IDLE, self._message
+        state, message = State.FAULT if self._fault else State.IDLE, self._message
         lost: Mapping[str, int] = {}
         if writer is not None:
             state, lost = State.RECORDING, writer.lost
@@ -146,28 +211,55 @@ class RecorderSession:
             if self._writing:
                 state, message = State.WRITING, f"writing {self._episode}"
             if writer.error is not None:
-                state, message = State.FAULT, f"{self._episode} cannot be written: {writer.error}; stop it and make room"
+                state, message = State.FAULT, f"{self._episode} cannot be written: {writer.error}"
         self._writing = False
-        monitors = self._monitors
-        dropped = tuple(m.dropped + lost.get(name, 0) for name, m in monitors.items())
+        monitors = self._watch.monitors
         return Snapshot(
-            state, message, self._episodes, self._episode, duration_s, tuple(monitors), tuple(m.received for m in monitors.values()), dropped
+            state=state,
+            message=message,
+            episodes=self._episodes,
+            episode=self._episode,
+            duration_s=duration_s,
+            streams=tuple(monitors),
+            received=tuple(m.received for m in monitors.values()),
+            dropped=tuple(m.dropped + lost.get(name, 0) for name, m in monitors.items()),
+            rate_hz=tuple(m.newest_rate_hz() or 0.0 for m in monitors.values()),
+            lag_s=tuple((m.lag_ns or 0.0) / NS_PER_S for m in monitors.values()),
+            warnings=self._warnings,
+            task=self._task,
+            operator=self._operator,
+            label=self._label,
+            path=str(self._path or ""),
+            idle_s=self._watch.idle_s() if writer is not None else 0.0,
+            queue_fraction=writer.queue_fraction if writer is not None else 0.0,
         )
 
     def _open(self, info: EpisodeInfo) -> EpisodeWriter:
-        writer = EpisodeWriter(self._folder, info, jpeg_quality=self._parameters.jpeg_quality, image_queue_size=self._parameters.image_queue)
+        p = self._parameters
+        writer = EpisodeWriter(
+            self._folder,
+            info,
+            streams=self._specs(),
+            jpeg_quality=p.jpeg_quality,
+            image_queue_size=p.image_queue,
+            flush_period_s=p.flush_period_s,
+        )
         free_mb = shutil.disk_usage(self._folder).free // _BYTES_PER_MB
-        if free_mb < self._parameters.min_free_mb:
+        if free_mb < p.min_free_mb:
             writer.discard()
-            raise EpisodeError(f"not started: {self._folder} has {free_mb} MB free, less than {self._parameters.min_free_mb} MB; make room")
+            raise EpisodeError(f"not started: {self._folder} has {free_mb} MB free, less than {p.min_free_mb} MB; make room")
         return writer
 
-    def _warnings(self, writer: EpisodeWriter) -> list[str]:
-        lost, received = writer.lost, writer.received
-        warnings = [] if received["action"] else ["there is no action in it, so it gives no demonstration"]
-        for name, monitor in self._monitors.items():
-            if dropped := monitor.dropped + lost[name]:
-                warnings.append(f"{dropped} of {name} were dropped")
-            if slow := monitor.slow(name, self._parameters.min_rate_fraction):
-                warnings.append(slow)
-        return warnings
+    def _labels(self, writer: EpisodeWriter, note: str, now_ns: int) -> EpisodeLabels:
+        """What is known of the episode now."""
+        warnings = self._watch.warnings(writer)
+        return EpisodeLabels(
+            success=bool(self._label),
+            note=note,
+            ended_ns=now_ns,
+            dropped=self._watch.dropped(),
+            warnings=tuple(warnings),
+            labelled=self._label is not None,
+            verdict=self._watch.verdict(writer, warnings),
+            idle_ns=self._watch.idle_ns(),
+        )

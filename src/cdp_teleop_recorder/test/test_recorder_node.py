@@ -10,16 +10,22 @@ import time
 import numpy as np
 import pytest
 import rclpy
+from action_msgs.msg import GoalStatus
+from cdp_msgs.action import RecordEpisode
 from cdp_msgs.msg import ActionChunk, RecorderStatus, TaskState
 from cdp_msgs.srv import StartEpisode, StopEpisode
-from geometry_msgs.msg import PoseStamped
+from geometry_msgs.msg import PoseStamped, WrenchStamped
+from rclpy.action import ActionClient
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
-from sensor_msgs.msg import Image, JointState
+from sensor_msgs.msg import CompressedImage, Image, JointState
+from std_msgs.msg import Float64MultiArray
+from std_srvs.srv import SetBool, Trigger
 
 from cdp.data.collect import collect
-from cdp.data.durable import unfinished
 from cdp.data.episode import EpisodeReader
+from cdp.data.images import encode_jpeg
+from cdp.data.journal import episode_of, journals
 from cdp.data.spec import ObservationSpec
 
 DEADLINE_S = 30.0
@@ -220,22 +226,164 @@ def test_signal_in_the_middle_leaves_a_complete_interrupted_episode(robot, tmp_p
         assert not episode.labels.success and episode.labels.note == "interrupted" and len(episode.column("joint_pos")) > 20
 
 
-def test_kill_in_the_middle_leaves_the_finished_and_names_the_rest(robot, tmp_path):
-    robot.launch(tmp_path)
+def test_kill_in_the_middle_leaves_the_finished_and_the_next_start_recovers_the_rest(robot, tmp_path):
+    robot.launch(tmp_path, "flush_period_s:=0.05")
     stamps = record(robot, 30)
     path = robot.call(robot.stop_client, keep=True, task_success=True).path
-    record(robot, 30)
+    later = record(robot, 30)
+    (rest,) = journals(tmp_path)
+    # The status says what has arrived, the journal what is safe: it has stopped growing.
+    size = -1
+    while size != (size := rest.stat().st_size):
+        robot.heard = 0
+        robot.until(lambda: robot.heard >= 2, "the recorder's status")
     robot.process.kill()
     robot.process.wait(DEADLINE_S)
-    (rest,) = unfinished(tmp_path)
-    with EpisodeReader(path) as episode:
-        assert episode.stamps_ns("joint_pos").tolist() == stamps
     robot.status = None
     robot.launch(tmp_path)
     robot.process.send_signal(signal.SIGINT)
     said, _ = robot.process.communicate(timeout=DEADLINE_S)
-    assert f"{rest} was left unfinished" in said and robot.process.returncode == 0
-    assert rest.exists() and [p for p in tmp_path.iterdir() if p != rest] == [tmp_path / path.rsplit("/", 1)[-1]]
+    assert f"recovered {episode_of(rest).name}: 3 agentview_image" in said and robot.process.returncode == 0
+    assert {p.name for p in tmp_path.iterdir()} == {path.rsplit("/", 1)[-1], episode_of(rest).name}
+    for file, sent in ((path, stamps), (episode_of(rest), later)):
+        with EpisodeReader(file) as episode:
+            assert episode.stamps_ns("joint_pos").tolist() == sent and episode.labels.recovered == (file != path)
+
+
+def test_cameras_and_topics_by_configuration(robot, tmp_path):
+    """A second, compressed camera stored raw; a typed topic by fields; one without a header and of a width that only its messages know."""
+    qos = QoSProfile(depth=100, reliability=ReliabilityPolicy.RELIABLE)
+    kinds = {"wrist": (CompressedImage, "/wrist/compressed"), "wrench": (WrenchStamped, "/wrench"), "tactile": (Float64MultiArray, "/tactile")}
+    added = {name: robot.node.create_publisher(kind, topic, qos) for name, (kind, topic) in kinds.items()}
+    parameters = ["cameras:=[wrist]", "topics:=[wrench, tactile]", "required_streams:=[wrist, wrench]"]
+    parameters += ["camera.wrist.topic:=/wrist/compressed", "camera.wrist.transport:=compressed", "camera.wrist.rate_hz:=10.0"]
+    parameters += ["camera.wrist.encoding:=raw", "camera.wrist.reliable:=true"]
+    parameters += ["topic.wrench.topic:=/wrench", "topic.wrench.type:=geometry_msgs/msg/WrenchStamped", "topic.wrench.reliable:=true"]
+    parameters += ["topic.wrench.fields:=[wrench.force, wrench.torque.z]", "topic.wrench.rate_hz:=10.0"]
+    parameters += ["topic.tactile.topic:=/tactile", "topic.tactile.type:=std_msgs/msg/Float64MultiArray", "topic.tactile.fields:=[data]"]
+    robot.publishers |= added
+    robot.launch(tmp_path, *parameters, "topic.tactile.reliable:=true")
+    jpeg = encode_jpeg(np.full((8, 16, 3), 90, np.uint8)).tobytes()
+
+    def say(k, t_ns):
+        robot.say("wrist", t_ns, format="jpeg", data=jpeg)
+        wrench = WrenchStamped().wrench
+        wrench.force.y, wrench.torque.z, wrench.torque.x = float(k), -1.0, 99.0
+        robot.say("wrench", t_ns, wrench=wrench)
+        robot.publishers["tactile"].publish(Float64MultiArray(data=[float(k), 0.5]))
+
+    def started():
+        say(0, robot.now_ns())
+        robot.answer = robot.start().message
+        return robot.answer.startswith("recording")
+
+    assert "wrist has not been received" in robot.start().message
+    robot.until(started, "the start")
+    robot.call(robot.stop_client, keep=False)
+    robot.heard = 0
+    robot.until(lambda: robot.heard >= 3, "the recorder's status")
+    first_ns = robot.now_ns()
+    assert robot.start().success
+    stamps = [first_ns + 100 * MS * k for k in range(5)]
+    for k, t_ns in enumerate(stamps):
+        say(k, t_ns)
+    robot.until(lambda: all(robot.received()[name] >= 5 for name in added), "the messages")
+    done = robot.call(robot.stop_client, keep=True, task_success=True)
+    assert done.success and done.verdict == "suspect" and list(done.warnings) == ["there is no action in it, so it gives no demonstration"]
+    with EpisodeReader(done.path) as episode:
+        assert episode.streams == ("tactile", "wrench", "wrist")
+        assert episode.stamps_ns("wrist").tolist() == episode.stamps_ns("wrench").tolist() == stamps
+        assert episode.column("wrench").tolist() == [[0.0, k, 0.0, -1.0] for k in range(5)]
+        assert episode.column("tactile").tolist() == [[k, 0.5] for k in range(5)]
+        assert episode.column("tactile", "stamp_ns").tolist() == episode.column("tactile", "receive_ns").tolist()
+        about = episode.stream_attributes("wrench")
+        assert about["fields"] == ["wrench.force.x", "wrench.force.y", "wrench.force.z", "wrench.torque.z"]
+        assert episode.stream_attributes("tactile")["fields"] == ["data.0", "data.1"] and about["type"] == "geometry_msgs/msg/WrenchStamped"
+        assert np.abs(episode.image(4, "wrist").astype(int) - 90).max() <= 2 and episode.column("wrist").shape == (5, 8, 16, 3)
+
+
+def test_buttons_call_small_services(robot, tmp_path):
+    robot.launch(tmp_path)
+    names = ("begin", "keep", "discard", "redo", "toggle")
+    clients = {name: robot.node.create_client(Trigger, f"/cdp/recorder/{name}") for name in names}
+    label = robot.node.create_client(SetBool, "/cdp/recorder/label")
+    robot.until(lambda: all(c.service_is_ready() for c in (*clients.values(), label)), "the services")
+    assert not robot.call(clients["keep"]).success and not robot.call(clients["discard"]).success
+    record(robot, 20)
+    assert robot.call(label, data=True).success
+    robot.until(lambda: robot.status.label == RecorderStatus.LABEL_SUCCESS, "the label in the status")
+    kept = robot.call(clients["toggle"])
+    assert kept.success and kept.message.startswith("kept slide_")
+    (path,) = tmp_path.glob("*.hdf5")
+    with EpisodeReader(path) as episode:
+        assert episode.labels.success and episode.labels.labelled
+    assert robot.call(clients["begin"]).success
+    assert robot.call(clients["redo"]).success and robot.call(clients["discard"]).success
+    assert list(tmp_path.glob("*.hdf5")) == [path] and not journals(tmp_path)
+
+
+def test_an_action_records_one_episode_by_time_by_service_or_not_at_all(robot, tmp_path):
+    client = ActionClient(robot.node, RecordEpisode, "/cdp/recorder/record")
+    robot.launch(tmp_path)
+    robot.until(client.server_is_ready, "the action")
+    feedback = []
+
+    def send(**goal):
+        future = client.send_goal_async(RecordEpisode.Goal(**goal), feedback_callback=lambda f: feedback.append(f.feedback.duration_s))
+        robot.until(future.done, "the answer to the goal")
+        return future.result()
+
+    def result(handle):
+        future = handle.get_result_async()
+
+        def done():
+            robot.moment(robot.now_ns(), 10, 7)
+            return future.done()
+
+        robot.until(done, "the result")
+        return future.result().status, future.result().result
+
+    status, refused = result(send(task="slide"))
+    assert status == GoalStatus.STATUS_ABORTED and "has not been received" in refused.message
+    robot.start_when_alive()
+    robot.call(robot.stop_client, keep=False)
+    timed = send(task="slide", operator_name="anna", seed=4, duration_s=1.0)
+    assert timed.accepted and not send(task="slide").accepted
+    status, kept = result(timed)
+    assert status == GoalStatus.STATUS_SUCCEEDED and kept.success and feedback
+    with EpisodeReader(kept.path) as episode:
+        assert episode.info.operator == "anna" and episode.info.seed == 4 and not episode.labels.labelled
+    by_service = send()
+    assert by_service.accepted and robot.call(robot.stop_client, keep=True, task_success=True).success
+    status, kept = result(by_service)
+    assert status == GoalStatus.STATUS_SUCCEEDED and kept.path.endswith(".hdf5")
+    cancelled = send()
+    robot.until(cancelled.cancel_goal_async().done, "the cancelling")
+    status, dropped = result(cancelled)
+    assert status == GoalStatus.STATUS_CANCELED and dropped.path == "" and len(list(tmp_path.glob("*.hdf5"))) == 2 and not journals(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "said"),
+    [
+        (["topics:=[a]", "topic.a.topic:=/a"], "topic.a.type: missing"),
+        (
+            ["topics:=[a]", "topic.a.topic:=/a", "topic.a.type:=nowhere_msgs/msg/A"],
+            "the package nowhere_msgs of 'nowhere_msgs/msg/A' is not installed",
+        ),
+        (
+            ["topics:=[a]", "topic.a.topic:=/a", "topic.a.type:=std_msgs/msg/Header", "topic.a.fields:=[frame_id]"],
+            "topic.a.fields: 'frame_id' of Header holds no number",
+        ),
+        (["topics:=[a]", "topic.a.topic:=/a", "topic.a.type:=std_msgs/msg/Header", "topic.a.fields:=[stamp.day]"], "has no field 'stamp.day'"),
+        (["cameras:=[joint_pos]"], "cameras: 'joint_pos' is the name of another stream already"),
+        (["required_streams:=[wrist]"], "required_streams: 'wrist' is not one of agentview_image"),
+    ],
+)
+def test_a_stream_that_cannot_be_is_refused_by_name(parameters, said):
+    flags = [part for argument in parameters for part in ("-p", argument)]
+    done = subprocess.run([sys.executable, "-c", ENTRY, "--ros-args", *flags], capture_output=True, text=True, timeout=DEADLINE_S)
+    assert done.returncode == 2 and said in done.stderr
 
 
 def test_bad_parameter_ends_the_node_with_its_name(tmp_path):

@@ -5,8 +5,10 @@ import pytest
 
 from cdp.data.episode import EpisodeReader
 from cdp_teleop_recorder.recorder_parameters import RecorderParameters
-from cdp_teleop_recorder.recorder_session import RecorderSession, State
-from cdp_teleop_recorder.recorder_streams import StreamMonitor
+from cdp_teleop_recorder.recorder_preroll import PreRoll
+from cdp_teleop_recorder.recorder_session import RecorderSession
+from cdp_teleop_recorder.recorder_streams import StreamMonitor, out_of_sync
+from cdp_teleop_recorder.recorder_types import State
 
 MS = 1_000_000
 POSE = {"data": [0.3, 0.0, 0.4, 1.0, 0.0, 0.0, 0.0]}
@@ -100,19 +102,161 @@ def test_interrupted_episode_is_kept_as_a_failure_or_discarded_when_short(sessio
     assert session.leftovers() == []
 
 
-def test_disk_failure_shows_in_the_status_and_in_the_answer(session, tmp_path):
+def fail_to_write(session):
+    """As on a full disk: the journal takes no more."""
+
+    def write():
+        raise OSError(28, "No space left on device")
+
+    session._writer._journal.write = write
+    while session._writer.error is None:
+        session._writer._thread.join(0.01)
+
+
+def test_disk_failure_ends_the_episode_with_a_clear_error_and_keeps_what_was_recorded(session, tmp_path):
     feed(session, 0, 100)
     session.start("t", "o", 0, 100 * MS)
-    session._writer._file._sink.error = OSError(28, "No space left on device")
     feed(session, 100, 200)
-    while session.snapshot(200 * MS).state is not State.FAULT:
+    while session._writer.journal_bytes < 2000 or session._writer._queue.qsize():
         session._writer._thread.join(0.01)
-    assert "No space left on device; stop it and make room" in session.snapshot(200 * MS).message
-    done = session.stop(True, True, "", 200 * MS)
-    assert not done.success and "it was removed, earlier episodes are kept" in done.message
-    assert not list(tmp_path.iterdir())
-    assert session.start("t", "o", 0, 200 * MS).success
+    fail_to_write(session)
+    assert session.snapshot(200 * MS).state is State.FAULT
+    warnings, ended = session.tick(200 * MS)
+    assert warnings == {} and not ended.success and "No space left on device" in ended.message and "cut off" in ended.message
+    after = session.snapshot(200 * MS)
+    assert after.state is State.FAULT and "No space left" in after.message and session.tick(300 * MS) == ({}, None)
+    with EpisodeReader(ended.path) as episode:
+        assert episode.stamps_ns("eef_pose")[0] == 100 * MS and any("cut off" in w for w in episode.labels.warnings) and not episode.labels.labelled
+    assert not session.stop(True, True, "", 200 * MS).success
+    assert session.start("t", "o", 0, 200 * MS).success and session.snapshot(200 * MS).state is State.RECORDING
     session.interrupt()
+
+
+def test_an_episode_ends_while_its_file_still_fits(tmp_path):
+    session = RecorderSession(RecorderParameters(directory=str(tmp_path), required_streams=(), min_free_mb=0, reserve_mb=1_000_000), "system")
+    session.start("t", "o", 0, 0)
+    feed(session, 0, 50)
+    _, ended = session.tick(50 * MS)
+    assert not ended.success and "MB are free, and its file needs as much as its journal" in ended.message
+    with EpisodeReader(ended.path) as episode:
+        assert len(episode.stamps_ns("eef_pose")) == 5 and episode.labels.note.startswith("ended by the recorder")
+
+
+def test_killed_session_is_recovered_by_the_next_with_its_label_and_verdict(session, tmp_path):
+    feed(session, 0, 100)
+    name = session.start("t", "o", 5, 100 * MS).episode
+    feed(session, 100, 300)
+    assert session.label(True).success
+    session.tick(300 * MS)
+    writer = session._writer
+    writer.drain()
+    writer._journal.close()
+    again = RecorderSession(RecorderParameters(directory=str(tmp_path)), "system")
+    (done,) = again.recover()
+    assert done.path.stem == name and done.message.startswith(f"recovered {name}.hdf5: 20 agentview_image")
+    with EpisodeReader(done.path) as episode:
+        labels = episode.labels
+        assert labels.recovered and labels.success and labels.labelled and labels.verdict["streams"]["eef_pose"]["received"] == 20
+        assert episode.info.seed == 5 and episode.stamps_ns("joint_pos").tolist() == [ms * MS for ms in range(100, 300, 10)]
+
+
+def test_buttons_begin_keep_redo_discard_and_label(session, tmp_path):
+    feed(session, 0, 100)
+    assert "none was kept" in session.discard(0).message and "no episode to label" in session.label(True).message
+    assert session.toggle(100 * MS).episode.startswith("episode_")
+    session.stop(False, None, "", 100 * MS)
+    session.start("slide", "anna", 9, 100 * MS)
+    feed(session, 100, 200)
+    redone = session.redo(200 * MS)
+    assert redone.success and session.recording and not list(tmp_path.glob("*.hdf5"))
+    feed(session, 200, 300)
+    kept = session.toggle(300 * MS)
+    with EpisodeReader(kept.path) as episode:
+        assert (episode.info.task, episode.info.operator, episode.info.seed) == ("slide", "anna", 9)
+        assert episode.stamps_ns("eef_pose")[0] == 200 * MS and not episode.labels.labelled
+    assert session.snapshot(0).label is None and session.label(True).success and session.snapshot(0).label is True
+    with EpisodeReader(kept.path) as episode:
+        assert episode.labels.labelled and episode.labels.success and len(episode.stamps_ns("eef_pose")) == 10
+    assert session.begin(300 * MS).success and session.snapshot(300 * MS).task == "slide"
+    session.label(False)
+    assert session.snapshot(300 * MS).label is False
+    session.stop(False, None, "", 300 * MS)
+    assert "moved to" in session.discard(300 * MS).message
+    # Nothing is ever removed once it was kept.
+    assert not list(tmp_path.glob("*.hdf5")) and [p.name for p in (tmp_path / "discarded").iterdir()] == [kept.path.rsplit("/", 1)[1]]
+
+
+def test_the_preroll_is_the_last_seconds_within_its_memory(tmp_path):
+    session = RecorderSession(RecorderParameters(directory=str(tmp_path), preroll_s=0.2, min_free_mb=0, required_streams=()), "system")
+    feed(session, 0, 1000)
+    session.start("t", "o", 0, 1000 * MS)
+    feed(session, 1000, 1100)
+    done = session.stop(True, True, "", 1100 * MS)
+    with EpisodeReader(done.path) as episode:
+        assert episode.info.started_ns == 1000 * MS
+        assert episode.stamps_ns("eef_pose").tolist() == [ms * MS for ms in range(800, 1100, 10)]
+        assert len(episode.stamps_ns("agentview_image")) == 30
+    ring = PreRoll(10**12, most_mb=1)
+    for i in range(100):
+        ring.add(("agentview_image", i, i, {"data": np.zeros(100_000, np.uint8)}))
+    assert [sample[1] for sample in ring.take(100)] == list(range(91, 100)) and ring.take(100) == []
+    off = PreRoll(0, most_mb=1)
+    off.add(("eef_pose", 1, 1, POSE))
+    assert off.take(1) == []
+
+
+def watch(session, now_ms):
+    warnings, ended = session.tick(now_ms * MS)
+    assert ended is None
+    return set(warnings)
+
+
+def test_what_is_wrong_with_a_stream_is_told_at_once(session):
+    feed(session, 0, 100)
+    session.start("t", "o", 0, 100 * MS)
+    feed(session, 100, 1200)
+    assert watch(session, 1200) <= {"agentview_image/frozen"}
+    for ms in range(1200, 1300, 20):
+        session.add("eef_pose", ms * MS, ms * MS + 1, POSE)
+    feed(session, 1200, 1300, without=("eef_pose",))
+    assert "eef_pose/dropped" in watch(session, 1300)
+    assert "eef_pose/dropped" not in watch(session, 1300)
+    for ms in range(1300, 2600, 20):
+        session.add("eef_pose", ms * MS, ms * MS + 1, POSE)
+        session.add("joint_pos", ms * MS, (ms + 250) * MS, SAMPLES["joint_pos"])
+    session.add("gripper_width", 1290 * MS, 2600 * MS, SAMPLES["gripper_width"])
+    session._writer._thread.join(0.01)
+    found = watch(session, 2600)
+    assert {"eef_pose/slow", "joint_pos/sync", "agentview_image/silent", "gripper_width/repeated"} <= found
+    done = session.stop(True, True, "", 2600 * MS)
+    assert done.verdict == "suspect"
+    text = "; ".join(done.warnings)
+    assert "joint_pos is out of sync: 0.2" in text and "1 of gripper_width repeat a stamp" in text
+    assert "eef_pose came at" in text and "agentview_image showed the same picture for 1.2 s" in text
+    with EpisodeReader(done.path) as episode:
+        verdict = episode.labels.verdict
+        assert not verdict["good"] and verdict["streams"]["gripper_width"]["repeated_stamps"] == 1
+        assert verdict["streams"]["agentview_image"]["repeated_pictures"] == 119
+
+
+def test_the_arm_standing_still_is_found(session):
+    feed(session, 0, 10)
+    session.start("t", "o", 0, 10 * MS)
+    for ms in range(10, 3000, 10):
+        still = 500 <= ms <= 1500
+        session.add("joint_pos", ms * MS, ms * MS, {"data": np.full(7, 500 if still else ms) * 1e-3})
+    assert session.snapshot(0).idle_s == 0.0
+    with EpisodeReader(session.stop(True, True, "", 3000 * MS).path) as episode:
+        assert episode.labels.idle_ns == ((500 * MS, 1500 * MS),) and episode.labels.verdict["idle_s"] == 1.0
+
+
+@pytest.mark.parametrize(("lags_ms", "late"), [((5, 30), ()), ((5, 250), ("b",)), ((300, 310), ()), ((400, 5), ("a",))])
+def test_only_differences_in_lateness_are_out_of_sync(lags_ms, late):
+    monitors = {"a": StreamMonitor(100.0), "b": StreamMonitor(30.0), "rateless": StreamMonitor(None)}
+    for k in range(100):
+        for monitor, lag in zip(monitors.values(), (*lags_ms, 5000), strict=True):
+            monitor.see(k * 10 * MS, True, (k * 10 + lag) * MS)
+    assert tuple(out_of_sync(monitors, 0.1)) == late
 
 
 @pytest.mark.parametrize(("gaps_ms", "dropped"), [([10] * 9, 0), ([14, 6, 10], 0), ([10, 20, 10], 1), ([10, 51], 4), ([10, 0, 10], 0)])

@@ -16,8 +16,9 @@ from cdp.data.collect_demo import write_episode
 from cdp.data.dataset import file_sha256
 from cdp.data.demos import DataError, write_masks
 from cdp.data.durable import DurableFile, part_of, unfinished
-from cdp.data.episode import EpisodeError, EpisodeReader
+from cdp.data.episode import EpisodeError, EpisodeLabels, EpisodeReader
 from cdp.data.images import ImageError
+from cdp.data.journal import journals
 from cdp.data.preprocess import ObservationError
 from cdp.data.rows import RejectedEpisodeError
 from cdp.data.spec import ObservationSpec
@@ -56,13 +57,14 @@ def collect(
     seed: int = 0,
     include_failures: bool = False,
     links: bool = False,
+    also: Sequence[str] = (),
 ) -> CollectReport:
     """Write the demonstrations of ``episodes``, a folder or files, to ``out``, which appears whole or not at all.
 
     Images are stored as the camera took them, or resized to ``image_size`` squared. ``valid_fraction`` of the demonstrations, drawn by ``seed``,
-    become the valid split. An episode with a hole, or one labelled as a failure unless ``include_failures``, is rejected with its reason. With
-    ``links`` each demonstration is a file of its own in ``<out>.parts/``, made once, and ``out`` an index of links to them. Raises
-    :class:`CollectError` where none remains or ``out`` cannot be written.
+    become the valid split. Further streams ``also`` go beside the robot's in ``obs``. An episode with a hole, or one that is not labelled as a
+    success unless ``include_failures``, is rejected with its reason. With ``links`` each demonstration is a file of its own in ``<out>.parts/``,
+    made once, and ``out`` an index of links to them. Raises :class:`CollectError` where none remains or ``out`` cannot be written.
     """
     if not 0.0 <= valid_fraction < 1.0:
         raise CollectError(f"valid_fraction: {valid_fraction} is outside [0, 1)")
@@ -71,7 +73,7 @@ def collect(
     file = _open(out)
     try:
         kind = _LinkCollector if links else _Collector
-        collector = kind(out, file.hdf5, spec, image_size, include_failures)
+        collector = kind(out, file.hdf5, spec, image_size, include_failures, tuple(also))
         for path in paths:
             collector.add(path)
         if not collector.deltas:
@@ -95,7 +97,7 @@ def _episode_files(episodes: str | Path | Sequence[Path]) -> tuple[list[Path], l
     paths = sorted(folder.glob("*.hdf5"), key=_in_order)
     if not paths:
         raise CollectError(f"{folder}: holds no finished episode (*.hdf5)")
-    return paths, unfinished(folder)
+    return paths, [*unfinished(folder), *journals(folder)]
 
 
 def _in_order(path: Path) -> list[str | int]:
@@ -116,8 +118,10 @@ def _open(out: Path) -> DurableFile:
 class _Collector:
     """Writes one demonstration after another; the scale of ``actions`` is known only at the end, so their deltas wait in memory."""
 
-    def __init__(self, out: Path, file: h5py.File, spec: ObservationSpec, image_size: int | None, include_failures: bool) -> None:
-        self._out, self._file, self._data = out, file, file.create_group("data")
+    def __init__(
+        self, out: Path, file: h5py.File, spec: ObservationSpec, image_size: int | None, include_failures: bool, also: tuple[str, ...]
+    ) -> None:
+        self._out, self._file, self._data, self._also = out, file, file.create_group("data"), also
         self._spec, self._image_size, self._include_failures = spec, image_size, include_failures
         self.deltas: list[FloatArray] = []
         self.rejected: list[tuple[Path, str]] = []
@@ -129,7 +133,7 @@ class _Collector:
         try:
             with EpisodeReader(path) as episode:
                 if not episode.labels.success and not self._include_failures:
-                    raise RejectedEpisodeError(f"labelled as a failure{': ' + episode.labels.note if episode.labels.note else ''}")
+                    raise RejectedEpisodeError(_why_no_success(episode.labels))
                 deltas = self.write(self._data.create_group(name), episode)
                 self._tasks.add(episode.info.task)
         except (RejectedEpisodeError, EpisodeError, ImageError, ObservationError, KeyError) as error:
@@ -140,7 +144,7 @@ class _Collector:
         self.deltas.append(deltas)
 
     def write(self, group: h5py.Group, episode: EpisodeReader) -> FloatArray:
-        return write_episode(group, episode, self._spec, self._image_size)
+        return write_episode(group, episode, self._spec, self._image_size, self._also)
 
     def complete(self, valid_fraction: float, seed: int) -> None:
         scale = np.maximum(np.max([np.abs(d).max(axis=0) for d in self.deltas], axis=0), _SMALLEST_SCALE)
@@ -165,7 +169,7 @@ class _LinkCollector(_Collector):
         folder.mkdir(exist_ok=True)
         path = folder / episode.path.name
         taken = episode.path.stat()
-        source = json.dumps([cdp.__version__, asdict(self._spec), self._image_size, taken.st_size, taken.st_mtime_ns])
+        source = json.dumps([cdp.__version__, asdict(self._spec), self._image_size, self._also, taken.st_size, taken.st_mtime_ns])
         if _made_from(path) == source:
             self.reused += 1
         else:
@@ -184,7 +188,7 @@ class _LinkCollector(_Collector):
         part_of(path).unlink(missing_ok=True)
         part = DurableFile(path)
         try:
-            part.hdf5["deltas"] = write_episode(part.hdf5.create_group("demo"), episode, self._spec, self._image_size)
+            part.hdf5["deltas"] = write_episode(part.hdf5.create_group("demo"), episode, self._spec, self._image_size, self._also)
             part.hdf5.attrs["made_from"] = source
             part.commit()
         finally:
@@ -197,3 +201,8 @@ def _made_from(path: Path) -> str | None:
             return str(part.attrs["made_from"])
     except (OSError, KeyError):
         return None
+
+
+def _why_no_success(labels: EpisodeLabels) -> str:
+    what = "labelled as a failure" if labels.labelled else "not labelled as a success"
+    return what + (f": {labels.note}" if labels.note else "")

@@ -3,31 +3,40 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 
 import h5py
 import numpy as np
+from numpy.typing import NDArray
 
 import cdp
 from cdp.actions import GRIPPER, POSITION, ROT6D, width_m_to_gripper
 from cdp.data.episode import EpisodeReader
 from cdp.data.preprocess import proprioception, resize_image
-from cdp.data.rows import EpisodeRows, RejectedEpisodeError, episode_rows
+from cdp.data.rows import RejectedEpisodeError, episode_rows
 from cdp.data.spec import ObservationSpec
 from cdp.geometry import FloatArray, matrix_to_rotvec, quat_to_matrix, rot6d_to_matrix
 
 
-def write_episode(group: h5py.Group, episode: EpisodeReader, spec: ObservationSpec, image_size: int | None) -> FloatArray:
+def write_episode(group: h5py.Group, episode: EpisodeReader, spec: ObservationSpec, image_size: int | None, also: Sequence[str] = ()) -> FloatArray:
     """Write one demonstration into its new group but for ``actions``; returns their deltas (K, 7), not yet scaled.
 
+    Further streams ``also`` go beside the robot's in ``obs``.
     Raises :class:`RejectedEpisodeError` and what reading an episode raises.
     """
-    rows = episode_rows(episode, spec)
+    rows = episode_rows(episode, spec, also)
     count = len(rows.stamp_ns)
     observed = proprioception(rows.samples)
     obs = group.create_group("obs")
     for key, value in observed.items():
         obs[key] = value
-    _write_images(obs, episode, rows, spec, image_size)
+    _write_images(obs, episode, spec.image_key, rows.image_index, image_size)
+    for stream, index in rows.also.items():
+        if episode.is_image(stream):
+            _write_images(obs, episode, stream, index, image_size)
+        else:
+            obs[stream] = episode.column(stream)[index]
+            obs[stream].attrs["fields"] = episode.stream_attributes(stream).get("fields", [])
     gripper = np.clip(width_m_to_gripper(rows.actions[:, GRIPPER]), -1.0, 1.0)
     joints = rows.samples["joint_pos"]
     group["action_dict/abs_pos"] = rows.actions[:, POSITION]
@@ -73,15 +82,15 @@ def _deltas(observed: dict[str, FloatArray], actions: FloatArray) -> FloatArray:
     return np.concatenate([actions[:, POSITION] - observed["robot0_eef_pos"], matrix_to_rotvec(turn)], axis=-1)
 
 
-def _write_images(obs: h5py.Group, episode: EpisodeReader, rows: EpisodeRows, spec: ObservationSpec, image_size: int | None) -> None:
+def _write_images(obs: h5py.Group, episode: EpisodeReader, stream: str, index: NDArray[np.int64], image_size: int | None) -> None:
     dataset: h5py.Dataset | None = None
-    for k, index in enumerate(rows.image_index):
-        image = episode.image(int(index), spec.image_key)
+    for k, i in enumerate(index):
+        image = episode.image(int(i), stream)
         camera_size = image.shape[:2]
         if image_size is not None:
             image = resize_image(image, image_size)
         if dataset is None:
-            dataset = obs.create_dataset(spec.image_key, (len(rows.image_index), *image.shape), dtype=np.uint8)
+            dataset = obs.create_dataset(stream, (len(index), *image.shape), dtype=np.uint8)
             dataset.attrs["camera_size"] = camera_size
         if image.shape != dataset.shape[1:]:
             raise RejectedEpisodeError(f"the image of row {k} is {image.shape[1]}x{image.shape[0]}, unlike the first")

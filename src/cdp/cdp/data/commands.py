@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 EXAMPLES = """examples:
   cdp data collect data/episodes -o data/slide.hdf5                  images as the camera took them
   cdp data collect data/episodes -o data/slide.hdf5 --links          a file a demonstration, and an index: only what is new is made
+  cdp data recover data/episodes                                     finish episodes whose recorder was killed
   cdp data info data/slide.hdf5
   cdp data validate data/slide.hdf5
   cdp data stats data/slide.hdf5 --split train
@@ -36,6 +37,7 @@ def register(subparsers: SubParsers) -> None:
     )
     commands = parser.add_subparsers(dest="data_command", required=True)
     _register_collect(commands)
+    _register_recover(commands)
     info = _add(commands, "info", run_info, "describe a file of demonstrations")
     info.add_argument("--json", action="store_true", help="as JSON")
     validate = _add(commands, "validate", run_validate, "check a file against the rules of its layout")
@@ -66,9 +68,29 @@ def _register_collect(commands: SubParsers) -> None:
     parser.add_argument("--seed", type=int, default=0, help="seed of the split (default 0)")
     parser.add_argument("--rate", type=float, default=10.0, help="rows per second, the policy rate [Hz] (default 10)")
     parser.add_argument("--camera-rate", type=float, default=30.0, help="nominal rate of the camera [Hz] (default 30)")
+    parser.add_argument("--also", nargs="+", default=[], metavar="STREAM", help="further streams of the episodes to put into obs/")
     parser.add_argument("--include-failures", action="store_true", help="also episodes that are not labelled as a success")
     parser.add_argument("--links", action="store_true", help="one file a demonstration in <out>.parts/, <out> an index of links")
     parser.set_defaults(run=run_collect)
+
+
+def _register_recover(commands: SubParsers) -> None:
+    parser = commands.add_parser("recover", help="finish the episodes whose recorder was killed, up to what it had written")
+    parser.add_argument("episodes", type=Path, help="folder of episodes")
+    parser.set_defaults(run=run_recover)
+
+
+def run_recover(arguments: argparse.Namespace) -> int:
+    """Recover; 0 where nothing is left over but what is being recorded now."""
+    from cdp.data.recover import recover
+
+    if not arguments.episodes.is_dir():
+        return fail(f"{arguments.episodes}: no such folder of episodes")
+    results = recover(arguments.episodes)
+    for result in results:
+        say(result.message)
+    say(f"{arguments.episodes}: {sum(result.path is not None for result in results)} episodes finished, {len(results)} journals looked at")
+    return 0 if all(result.done or result.busy for result in results) else 1
 
 
 def run_collect(arguments: argparse.Namespace) -> int:
@@ -88,13 +110,14 @@ def run_collect(arguments: argparse.Namespace) -> int:
             seed=arguments.seed,
             include_failures=arguments.include_failures,
             links=arguments.links,
+            also=arguments.also,
         )
     except (CollectError, ConfigError) as error:
         return fail(str(error))
     for path, reason in report.rejected:
         say(f"rejected {path.name}: {reason}")
     for path in report.unfinished:
-        say(f"unfinished {path.name}: being recorded now, or left behind by a recorder that was killed; skipped")
+        say(f"unfinished {path.name}: being recorded now, or left behind by a recorder that was killed; skipped (cdp data recover)")
     reused = f", {report.reused} of them made before" if arguments.links else ""
     say(f"{report.path}: {report.demos} demonstrations{reused}, {report.rows} rows, {len(report.rejected)} episodes rejected")
     return 0

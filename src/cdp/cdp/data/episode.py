@@ -1,61 +1,31 @@
 """One recorded episode in one HDF5 file: the layout, and reading it. The file format is ``cdp-episode-1``.
 
-``streams/<name>/`` holds ``stamp_ns`` (N,) (header stamps), ``receive_ns`` (N,) and the columns of the stream, row for row.
+``streams/<name>/`` holds ``stamp_ns`` (N,) (header stamps), ``receive_ns`` (N,) and the columns of the stream, row for row. Samples stamped before
+the episode's ``started_ns`` are the pre-roll.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import MappingProxyType, TracebackType
+from types import TracebackType
 from typing import Any
 
 import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from cdp.actions import EEF_WIDTH
 from cdp.data.images import decode_compressed
 from cdp.data.preprocess import Image
+from cdp.data.streams import IMAGE_STREAM, JPEG, RAW
 
 FORMAT = "cdp-episode-1"
-IMAGE_STREAM = "agentview_image"
 SOURCE_OPERATOR = 1
 
 
 class EpisodeError(RuntimeError):
     """An episode that cannot be written or read; the message says what happened, what was kept and what to do."""
-
-
-@dataclass(frozen=True)
-class Column:
-    """One number array per sample: its shape and how it is stored."""
-
-    shape: tuple[int, ...]
-    dtype: str
-
-
-_VECTOR7 = Column((7,), "f8")
-
-# Columns of each stream; an image stream has none, its ``data`` are JPEG files.
-STREAMS: Mapping[str, Mapping[str, Column]] = MappingProxyType(
-    {
-        IMAGE_STREAM: {},
-        "joint_pos": {"data": _VECTOR7},
-        "joint_vel": {"data": _VECTOR7},
-        "eef_pose": {"data": _VECTOR7},
-        "gripper_width": {"data": Column((1,), "f8")},
-        "action": {
-            "data": Column((EEF_WIDTH,), "f4"),
-            "observation_stamp_ns": Column((), "i8"),
-            "source": Column((), "u1"),
-            "deadman": Column((), "u1"),
-        },
-        "task_state": {"object": _VECTOR7, "goal": _VECTOR7, "success": Column((), "u1")},
-    }
-)
 
 
 @dataclass(frozen=True)
@@ -67,18 +37,26 @@ class EpisodeInfo:
     seed: int
     started_ns: int
     clock: str
-    config: Mapping[str, Any] = field(default_factory=dict)
+    config: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class EpisodeLabels:
-    """What is known when an episode ends; ``dropped`` counts lost messages by stream, ``warnings`` say what else the recorder found lacking."""
+    """What is known when an episode ends; ``dropped`` counts lost messages by stream, ``warnings`` say what else the recorder found lacking.
+
+    ``labelled`` False: nobody said whether it succeeded. ``verdict`` holds the recorder's figures by stream, ``idle_ns`` the times during which the
+    arm stood still, first and last stamp of each. ``recovered``: the recorder was ended in the middle, and this is what it had written.
+    """
 
     success: bool
     note: str
     ended_ns: int
-    dropped: Mapping[str, int] = field(default_factory=dict)
+    dropped: dict[str, int] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    labelled: bool = True
+    verdict: dict[str, Any] = field(default_factory=dict)
+    idle_ns: tuple[tuple[int, int], ...] = ()
+    recovered: bool = False
 
 
 class EpisodeReader:
@@ -115,7 +93,18 @@ class EpisodeReader:
     def labels(self) -> EpisodeLabels:
         """Attributes from the end of the episode."""
         a = self._file.attrs
-        return EpisodeLabels(bool(a["success"]), a["note"], int(a["ended_ns"]), json.loads(a["dropped"]), tuple(json.loads(a["warnings"])))
+        idle = self._file["idle_ns"][()].tolist() if "idle_ns" in self._file else []
+        return EpisodeLabels(
+            success=bool(a["success"]),
+            note=a["note"],
+            ended_ns=int(a["ended_ns"]),
+            dropped=json.loads(a["dropped"]),
+            warnings=tuple(json.loads(a["warnings"])),
+            labelled=bool(a.get("labelled", True)),
+            verdict=json.loads(a.get("verdict", "{}")),
+            idle_ns=tuple((int(first), int(last)) for first, last in idle),
+            recovered=bool(a.get("recovered", False)),
+        )
 
     @property
     def streams(self) -> tuple[str, ...]:
@@ -132,7 +121,19 @@ class EpisodeReader:
 
     def image(self, index: int, stream: str = IMAGE_STREAM) -> Image:
         """Image (H, W, 3) uint8 RGB. Raises :class:`cdp.data.images.ImageError` where its JPEG is damaged."""
-        return decode_compressed(self._dataset(stream, "data")[index], "jpeg")
+        stored = self._dataset(stream, "data")
+        if stored.attrs.get("encoding", JPEG) == RAW:
+            return np.asarray(stored[index])
+        return decode_compressed(stored[index], "jpeg")
+
+    def is_image(self, stream: str) -> bool:
+        """Whether a stream holds images."""
+        return "encoding" in self._dataset(stream, "stamp_ns").parent.get("data", self._file).attrs
+
+    def stream_attributes(self, stream: str) -> dict[str, Any]:
+        """What the recorder was told of a stream: ``topic``, ``type``, ``rate_hz``, ``stamped``, ``fields``; what it did not know is absent."""
+        attributes = self._dataset(stream, "stamp_ns").parent.attrs
+        return {name: list(value) if name == "fields" else value for name, value in attributes.items()}
 
     def _dataset(self, stream: str, name: str) -> h5py.Dataset:
         try:

@@ -1,93 +1,47 @@
-"""Writes one episode while it happens: callers only enqueue, a thread encodes and stores, and the file appears whole or not at all."""
+"""Records one episode while it happens: callers only enqueue, a thread encodes and keeps a journal, and the file appears whole or not at all.
+
+While the episode lasts it is a journal (:mod:`cdp.data.journal`) beside its final name; :meth:`EpisodeWriter.finish` turns that into HDF5, by the
+same code as a recovery after a crash does. docs/recording.md says why HDF5 itself is not the journal.
+"""
 
 from __future__ import annotations
 
-import json
 import queue
 import re
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
-import h5py
-import numpy as np
-
-import cdp
-from cdp.data.durable import DurableFile, part_of
-from cdp.data.episode import FORMAT, STREAMS, Column, EpisodeError, EpisodeInfo, EpisodeLabels
-from cdp.data.images import ImageError, decode_compressed, encode_jpeg
+from cdp.config import to_mapping
+from cdp.data.durable import part_of
+from cdp.data.episode import EpisodeError, EpisodeInfo, EpisodeLabels
+from cdp.data.images import ImageError
+from cdp.data.journal import JournalWriter, Kind, journal_of
+from cdp.data.latency import Latencies
+from cdp.data.recover import finish_journal
+from cdp.data.sample_bytes import Repeats, SampleBytes
+from cdp.data.streams import STREAM_SPECS, StreamSpec
 
 # What a stalled disk may hold up without a loss: two seconds of images at 100 Hz (180 MB at 640x480), and ten of everything else.
 _IMAGE_QUEUE_SIZE = 200
-_QUEUE_SIZE = 8192
-_FLUSH_PERIOD_S = 1.0
-_NUMBER_CHUNK_ROWS = 256
-_IMAGE_CHUNK_ROWS = 16
-_JPEG_START = b"\xff\xd8"
+_QUEUE_SIZE = 16384
+_AT_ONCE = 32
+FLUSH_PERIOD_S = 0.5
 
-
-class _Stream:
-    """The datasets of one stream. Numbers are gathered and stored with each flush, images at once."""
-
-    def __init__(self, group: h5py.Group, columns: Mapping[str, Column], jpeg_quality: int) -> None:
-        self._group, self._columns, self._quality = group, columns, jpeg_quality
-        self._rows: dict[str, list[Any]] = {name: [] for name in ("stamp_ns", "receive_ns", *columns)}
-        self._datasets = {name: self._create(name, columns.get(name, Column((), "i8"))) for name in self._rows}
-        self._images = None if columns else self._create_images()
-        self._size: tuple[int, ...] | None = None
-
-    def add(self, stamp_ns: int, receive_ns: int, values: Mapping[str, Any]) -> None:
-        if self._images is not None:
-            self._add_image(self._images, values)
-        row = {name: np.asarray(values[name], dtype=column.dtype).reshape(column.shape) for name, column in self._columns.items()}
-        for name, value in (("stamp_ns", stamp_ns), ("receive_ns", receive_ns), *row.items()):
-            self._rows[name].append(value)
-
-    def store(self) -> None:
-        for name, rows in self._rows.items():
-            if rows:
-                dataset = self._datasets[name]
-                dataset.resize(len(dataset) + len(rows), axis=0)
-                dataset[-len(rows) :] = np.asarray(rows)
-                rows.clear()
-
-    def _add_image(self, images: h5py.Dataset, values: Mapping[str, Any]) -> None:
-        if "data" in values:
-            rgb = values["data"]
-            encoded = encode_jpeg(rgb, self._quality)
-        else:
-            # A picture that came as JPEG is stored as it came: a second compression would only blur it.
-            rgb = decode_compressed(values["compressed"], values["format"])
-            encoded = np.frombuffer(values["compressed"], dtype=np.uint8)
-            if encoded[:2].tobytes() != _JPEG_START:
-                encoded = encode_jpeg(rgb, self._quality)
-        if self._size is None:
-            images.attrs["height"], images.attrs["width"] = rgb.shape[:2]
-        elif rgb.shape != self._size:
-            raise ImageError(f"the image is {rgb.shape[1]}x{rgb.shape[0]}; the episode began with {self._size[1]}x{self._size[0]}")
-        self._size = rgb.shape
-        images.resize(len(images) + 1, axis=0)
-        images[-1] = encoded
-
-    def _create(self, name: str, column: Column) -> h5py.Dataset:
-        return self._group.create_dataset(
-            name, (0, *column.shape), maxshape=(None, *column.shape), chunks=(_NUMBER_CHUNK_ROWS, *column.shape), dtype=column.dtype
-        )
-
-    def _create_images(self) -> h5py.Dataset:
-        images = self._group.create_dataset("data", (0,), maxshape=(None,), chunks=(_IMAGE_CHUNK_ROWS,), dtype=h5py.vlen_dtype(np.uint8))
-        images.attrs["encoding"], images.attrs["quality"] = "jpeg", self._quality
-        return images
+# Stream, header stamp, receive stamp, values, and when it was queued [s].
+_Item: TypeAlias = tuple[str, int, int, Mapping[str, Any], float]
 
 
 class EpisodeWriter:
     """An episode in progress. From any thread: :meth:`append`, then :meth:`finish` or :meth:`discard`, once.
 
-    The file is ``.<task>_<utc>_<n>.hdf5.part`` until :meth:`finish` has brought it to the disk and renamed it; a process that dies leaves only that.
-    Raises :class:`EpisodeError` where ``folder`` cannot be written.
+    What was appended is in the journal as soon as the thread has come to it, and on the disk ``flush_period_s`` later: the one survives the end of
+    the process, the other a loss of power. Raises :class:`EpisodeError` where ``folder`` cannot be written.
     """
 
     def __init__(
@@ -95,28 +49,31 @@ class EpisodeWriter:
         folder: str | Path,
         info: EpisodeInfo,
         *,
-        streams: tuple[str, ...] = tuple(STREAMS),
+        streams: Mapping[str, StreamSpec] = STREAM_SPECS,
         jpeg_quality: int = 95,
         image_queue_size: int = _IMAGE_QUEUE_SIZE,
+        flush_period_s: float = FLUSH_PERIOD_S,
     ) -> None:
         self.info = info
-        self._file = _create(Path(folder), info.task)
-        groups = self._file.hdf5.create_group("streams")
-        self._streams = {name: _Stream(groups.create_group(name), STREAMS[name], jpeg_quality) for name in streams}
+        self._specs = dict(streams)
+        self._index = {name: i for i, name in enumerate(streams)}
+        self._packers = {name: SampleBytes(spec, jpeg_quality) for name, spec in streams.items()}
+        self.path, self._journal = _create(Path(folder), info, self._specs)
         self._counts_lock = threading.Lock()
         self._received = dict.fromkeys(streams, 0)
         self._lost = dict.fromkeys(streams, 0)
+        self._journalled, self._synced = dict.fromkeys(streams, 0), dict.fromkeys(streams, 0)
         self._error: str | None = None
-        self._queue: queue.Queue[tuple[str, int, int, Mapping[str, Any]] | None] = queue.Queue(_QUEUE_SIZE)
-        self._image_places = threading.BoundedSemaphore(image_queue_size)
-        self._closed = threading.Event()
+        self._queue: queue.Queue[_Item | None] = queue.Queue(_QUEUE_SIZE)
+        self._image_queue_size, self._images_waiting, self._most_images_waiting = image_queue_size, 0, 0
+        self._flush_period_s = flush_period_s
+        self._note: Mapping[str, Any] | None = None
+        self._noted: Mapping[str, Any] | None = None
+        self._synced_size = 0
+        self.write_latency, self.sync_latency = Latencies(), Latencies()
+        self._closed = self._ended = False
         self._thread = threading.Thread(target=self._run, name="episode_writer")
         self._thread.start()
-
-    @property
-    def path(self) -> Path:
-        """The final name."""
-        return self._file.path
 
     @property
     def received(self) -> dict[str, int]:
@@ -126,7 +83,7 @@ class EpisodeWriter:
 
     @property
     def lost(self) -> dict[str, int]:
-        """Samples that could not be taken, by stream: the queue was full, or the sample was no such thing."""
+        """Samples that could not be taken, by stream: the queue was full, the sample was no such thing, or writing had failed."""
         with self._counts_lock:
             return dict(self._lost)
 
@@ -135,107 +92,168 @@ class EpisodeWriter:
         """Why nothing is stored any more, None while all is well."""
         return self._error
 
+    @property
+    def synced(self) -> dict[str, int]:
+        """Samples that are on the disk, by stream: these are not lost, whatever happens."""
+        return self._synced
+
+    @property
+    def journal_bytes(self) -> int:
+        """Size of the journal: about what the finished file will need."""
+        return self._journal.size
+
+    @property
+    def queue_fraction(self) -> float:
+        """Part of the image queue that is taken: at 1 images are lost."""
+        return self._images_waiting / self._image_queue_size
+
+    @property
+    def repeats(self) -> dict[str, Repeats]:
+        """Pictures that were the same as the one before, by image stream."""
+        return {name: self._packers[name].repeats for name, spec in self._specs.items() if spec.is_image}
+
+    @property
+    def most_images_waiting(self) -> int:
+        """The most images that ever waited."""
+        return self._most_images_waiting
+
     def append(self, stream: str, stamp_ns: int, receive_ns: int, values: Mapping[str, Any]) -> bool:
         """Queue one sample: ``values`` has the stream's columns, an image is ``data`` (H, W, 3) uint8 RGB or ``compressed`` and its ``format``.
 
-        Never blocks.
-
-        False where it is lost; :attr:`lost` counts it.
+        Never blocks. False where it is lost; :attr:`lost` counts it.
         """
-        is_image = not STREAMS[stream]
-        taken = not self._closed.is_set() and (not is_image or self._image_places.acquire(blocking=False))
-        if taken:
-            try:
-                self._queue.put_nowait((stream, stamp_ns, receive_ns, values))
-            except queue.Full:
-                taken = False
-                if is_image:
-                    self._image_places.release()
+        is_image = self._specs[stream].is_image
         with self._counts_lock:
+            taken = not self._closed and self._error is None and (not is_image or self._images_waiting < self._image_queue_size)
+            if taken:
+                try:
+                    self._queue.put_nowait((stream, stamp_ns, receive_ns, values, time.monotonic()))
+                except queue.Full:
+                    taken = False
+            if taken and is_image:
+                self._images_waiting += 1
+                self._most_images_waiting = max(self._most_images_waiting, self._images_waiting)
             (self._received if taken else self._lost)[stream] += 1
         return taken
 
-    def finish(self, labels: EpisodeLabels) -> Path:
-        """Store what is queued, label the episode and give it its final name, which is returned.
+    def note(self, labels: EpisodeLabels) -> None:
+        """What would be the labels if the process ended now: written with the next flush, where it differs from the last."""
+        self._note = to_mapping(labels)
 
-        Raises :class:`EpisodeError` where writing failed; the unfinished file is removed, earlier episodes are untouched.
+    def drain(self) -> None:
+        """Take no more and wait until what is queued is in the journal: from here on the counts are final. Does nothing a second time."""
+        with self._counts_lock:
+            closed, self._closed = self._closed, True
+        if not closed:
+            self._queue.put(None)
+        self._thread.join()
+
+    def finish(self, labels: EpisodeLabels) -> Path:
+        """Store what is queued, label the episode and give it its final name, which is returned. Where writing had failed, :attr:`error` says so, and
+        the file holds what was written until then.
+
+        Raises :class:`EpisodeError` where the file cannot be made: what was recorded stays in its journal, earlier episodes are untouched.
         """
-        self._stop()
+        self._end()
+        labels = self._with_losses(labels)
+        with suppress(OSError):
+            # On a full disk the file may yet be made: the labels go there by themselves.
+            self._journal.add_json(Kind.END, to_mapping(labels))
+            self._journal.sync()
         try:
-            if self._error is None:
-                _write_attributes(self._file.hdf5, self.info, labels, self.lost)
-                return self._file.commit()
+            with self._journal.reader() as reader:
+                finish_journal(reader, labels)
         except OSError as error:
-            self._error = str(error)
-        self._file.discard()
-        raise EpisodeError(
-            f"episode {self.path.name} could not be written: {self._error}; it was removed, earlier episodes are kept; "
-            f"make room in {self.path.parent} and record it again"
-        )
+            self._error = self._error or str(error)
+            self._journal.close()
+            raise EpisodeError(
+                f"episode {self.path.name} could not be finished: {self._error}; what was recorded is kept in {self._journal.path}, earlier episodes "
+                f"are untouched; make room in {self.path.parent} and run: cdp data recover {self.path.parent}"
+            ) from error
+        self._journal.remove()
+        return self.path
 
     def discard(self) -> None:
-        """Remove the unfinished file."""
-        self._stop()
-        self._file.discard()
+        """Remove the unfinished episode."""
+        self._end()
+        self._journal.remove()
 
-    def _stop(self) -> None:
-        if self._closed.is_set():
+    def _with_losses(self, labels: EpisodeLabels) -> EpisodeLabels:
+        dropped = {name: int(labels.dropped.get(name, 0)) + count for name, count in self.lost.items()}
+        warnings = (*labels.warnings, f"cut off: {self._error}") if self._error else labels.warnings
+        return replace(labels, dropped=dropped, warnings=warnings)
+
+    def _end(self) -> None:
+        if self._ended:
             raise EpisodeError(f"episode {self.path.name} has ended already")
-        self._closed.set()
-        self._queue.put(None)
-        self._thread.join()
+        self._ended = True
+        self.drain()
 
     def _run(self) -> None:
         ended = False
-        flush_at_s = time.monotonic() + _FLUSH_PERIOD_S
+        sync_at_s = time.monotonic() + self._flush_period_s
         while not ended:
-            try:
-                item = self._queue.get(timeout=_FLUSH_PERIOD_S)
-            except queue.Empty:
-                pass
-            else:
+            queued_s = []
+            for item in self._take(max(0.0, sync_at_s - time.monotonic())):
                 ended = item is None
                 if item is not None:
-                    self._store(*item)
-            if ended or time.monotonic() >= flush_at_s:
-                self._flush()
-                flush_at_s = time.monotonic() + _FLUSH_PERIOD_S
+                    self._store(*item[:4])
+                    queued_s.append(item[4])
+            due = ended or time.monotonic() >= sync_at_s
+            self._write(queued_s, due)
+            if due:
+                sync_at_s = time.monotonic() + self._flush_period_s
+
+    def _take(self, timeout_s: float) -> list[_Item | None]:
+        """What waits, at most a few at a time; the first is waited for."""
+        items: list[_Item | None] = []
+        with suppress(queue.Empty):
+            items.append(self._queue.get(timeout=timeout_s))
+            while len(items) < _AT_ONCE and items[-1] is not None:
+                items.append(self._queue.get_nowait())
+        return items
 
     def _store(self, stream: str, stamp_ns: int, receive_ns: int, values: Mapping[str, Any]) -> None:
-        if not STREAMS[stream]:
-            self._image_places.release()
-        if self._error is not None:
-            return
+        stored = False
         try:
-            self._streams[stream].add(stamp_ns, receive_ns, values)
+            if self._error is None:
+                self._journal.add(self._index[stream], stamp_ns, receive_ns, *self._packers[stream].pack(values))
+                self._journalled[stream] += 1
+                stored = True
         except (ImageError, ValueError, KeyError):
-            with self._counts_lock:
+            pass
+        except OSError as error:
+            self._error = str(error)
+        with self._counts_lock:
+            self._images_waiting -= self._specs[stream].is_image
+            if not stored:
                 self._received[stream] -= 1
                 self._lost[stream] += 1
-        except (OSError, RuntimeError) as error:
-            self._error = str(error)
-        self._note_failure()
 
-    def _flush(self) -> None:
+    def _write(self, queued_s: list[float], due: bool) -> None:
         if self._error is not None:
             return
         try:
-            for stream in self._streams.values():
-                stream.store()
-            self._file.hdf5.flush()
-        except (OSError, RuntimeError, ValueError) as error:
+            note = self._note
+            if due and note != self._noted:
+                self._noted = note
+                self._journal.add_json(Kind.NOTE, note)
+            self._journal.write()
+            now_s = time.monotonic()
+            for then_s in queued_s:
+                self.write_latency.add(now_s - then_s)
+            if due and self._journal.size != self._synced_size:
+                self._journal.sync()
+                self._synced, self._synced_size = dict(self._journalled), self._journal.size
+                self.sync_latency.add(time.monotonic() - now_s)
+        except OSError as error:
             self._error = str(error)
-        self._note_failure()
-
-    def _note_failure(self) -> None:
-        # The sink's own reason is the system's: no space left on device.
-        if self._file.error is not None:
-            self._error = str(self._file.error)
 
 
-def _create(folder: Path, task: str) -> DurableFile:
-    name = re.sub(r"[^A-Za-z0-9-]+", "_", task) or "episode"
+def _create(folder: Path, info: EpisodeInfo, specs: Mapping[str, StreamSpec]) -> tuple[Path, JournalWriter]:
+    name = re.sub(r"[^A-Za-z0-9-]+", "_", info.task) or "episode"
     utc = datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%SZ")
+    start = {"info": to_mapping(info), "streams": {stream: to_mapping(spec) for stream, spec in specs.items()}}
     try:
         folder.mkdir(parents=True, exist_ok=True)
         number = 1
@@ -245,29 +263,8 @@ def _create(folder: Path, task: str) -> DurableFile:
             if path.exists() or part_of(path).exists():
                 continue
             try:
-                return DurableFile(path)
+                return path, JournalWriter(journal_of(path), start)
             except FileExistsError:
                 continue
     except OSError as error:
         raise EpisodeError(f"no episode can be written to {folder}: {error}; choose another folder or make it writable") from error
-
-
-def _write_attributes(file: h5py.File, info: EpisodeInfo, labels: EpisodeLabels, lost: Mapping[str, int]) -> None:
-    dropped = {name: int(labels.dropped.get(name, 0)) + count for name, count in lost.items()}
-    file.attrs.update(
-        {
-            "format": FORMAT,
-            "task": info.task,
-            "operator": info.operator,
-            "seed": info.seed,
-            "success": bool(labels.success),
-            "note": labels.note,
-            "software_version": cdp.__version__,
-            "started_ns": info.started_ns,
-            "ended_ns": labels.ended_ns,
-            "clock": info.clock,
-            "config": json.dumps(dict(info.config)),
-            "dropped": json.dumps(dropped),
-            "warnings": json.dumps(labels.warnings),
-        }
-    )

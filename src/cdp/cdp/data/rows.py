@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cdp.actions import GRIPPER, ROT6D
-from cdp.data.align import latest_at_or_before, select_ticks
+from cdp.data.align import select_ticks
 from cdp.data.episode import SOURCE_OPERATOR, EpisodeReader
 from cdp.data.preprocess import ObservationError, check_sample
+from cdp.data.resample import HOLD, NEAREST, NONE, How, resample
 from cdp.data.spec import NS_PER_S, STREAM_WIDTHS, ObservationSpec
 from cdp.geometry import FloatArray, matrix_to_rot6d, rot6d_to_matrix
 
@@ -24,27 +26,33 @@ class RejectedEpisodeError(ValueError):
 
 @dataclass(frozen=True)
 class EpisodeRows:
-    """K rows: stamps (K,) [ns], indices (K,) of their images, samples (K, width) by stream, operator actions (K, 10), task poses (K, 14)."""
+    """K rows: stamps (K,) [ns], indices (K,) of their images, samples (K, width) by stream, operator actions (K, 10), task poses (K, 14).
+
+    ``also`` holds, by the name of a further stream, the indices (K,) of its samples.
+    """
 
     stamp_ns: NDArray[np.int64]
     image_index: NDArray[np.int64]
     samples: dict[str, FloatArray]
     actions: FloatArray
     task_poses: FloatArray
+    also: dict[str, NDArray[np.int64]] = field(default_factory=dict)
 
 
-def episode_rows(episode: EpisodeReader, spec: ObservationSpec) -> EpisodeRows:
+def episode_rows(episode: EpisodeReader, spec: ObservationSpec, also: Sequence[str] = ()) -> EpisodeRows:
     """Rows of an episode. Raises :class:`RejectedEpisodeError` for one with a hole, :class:`cdp.data.episode.EpisodeError` where a stream is absent.
 
     The rows lie between the first and the last operator action with the deadman held. Row k at t_k takes of each stream the newest sample at or
     before t_k within the tolerance. An action that answers time s is where to be at s + dt, and the operator's clock is not the camera's: the row's
-    action, where to be at t_k + dt, lies between the last action at or before t_k and the first after it. The gripper's is the last one's.
+    action, where to be at t_k + dt, lies between the last action at or before t_k and the first after it. The gripper's is the last one's. Of the
+    streams ``also``, a camera gives its nearest image, within half a period of its nominal rate, and another its newest sample as above.
     """
     action_stamps, actions = _operator_actions(episode)
     image_index, t_ns = _ticks(episode, spec, int(action_stamps[0]), int(action_stamps[-1]))
     samples = {name: _samples(episode, name, t_ns, spec) for name in STREAM_WIDTHS}
     rows = np.stack([_action_at(action_stamps, actions, int(t), spec, k, len(t_ns)) for k, t in enumerate(t_ns)])
-    return EpisodeRows(t_ns, image_index, samples, rows, _task_poses(episode, t_ns))
+    others = {name: _also(episode, name, t_ns, spec) for name in also}
+    return EpisodeRows(t_ns, image_index, samples, rows, _task_poses(episode, t_ns), others)
 
 
 def _operator_actions(episode: EpisodeReader) -> tuple[NDArray[np.int64], FloatArray]:
@@ -76,17 +84,27 @@ def _ticks(episode: EpisodeReader, spec: ObservationSpec, first_ns: int, last_ns
 
 
 def _samples(episode: EpisodeReader, stream: str, t_ns: NDArray[np.int64], spec: ObservationSpec) -> FloatArray:
-    stamps, values = episode.stamps_ns(stream), episode.column(stream)
-    order = np.argsort(stamps, kind="stable")
-    stamps = stamps[order]
-    chosen = [latest_at_or_before(stamps, int(t), spec.tolerance_ns) for t in t_ns]
-    if None in chosen:
-        row = chosen.index(None)
+    chosen = resample(episode.stamps_ns(stream), t_ns, spec.tolerance_ns)
+    if NONE in chosen:
+        row = int(np.argmax(chosen == NONE))
         raise RejectedEpisodeError(f"no {stream} within {spec.proprio_tolerance_s:g} s before the image of row {row} of {len(t_ns)}")
     try:
-        return np.stack([check_sample(stream, values[order[i]]) for i in chosen])
+        return np.stack([check_sample(stream, values) for values in episode.column(stream)[chosen]])
     except ObservationError as error:
         raise RejectedEpisodeError(str(error)) from None
+
+
+def _also(episode: EpisodeReader, stream: str, t_ns: NDArray[np.int64], spec: ObservationSpec) -> NDArray[np.int64]:
+    how: How = HOLD
+    tolerance_ns = spec.tolerance_ns
+    if episode.is_image(stream):
+        rate_hz = episode.stream_attributes(stream).get("rate_hz", spec.camera_rate_hz)
+        tolerance_ns, how = round(NS_PER_S / (2 * rate_hz)), NEAREST
+    chosen = resample(episode.stamps_ns(stream), t_ns, tolerance_ns, how)
+    if NONE in chosen:
+        row = int(np.argmax(chosen == NONE))
+        raise RejectedEpisodeError(f"no {stream} within {tolerance_ns / NS_PER_S:.3f} s of the image of row {row} of {len(t_ns)}")
+    return chosen
 
 
 def _action_at(stamps: NDArray[np.int64], actions: FloatArray, t_ns: int, spec: ObservationSpec, row: int, rows: int) -> FloatArray:
@@ -108,9 +126,7 @@ def _task_poses(episode: EpisodeReader, t_ns: NDArray[np.int64]) -> FloatArray:
     poses = np.zeros((len(t_ns), 14))
     if "task_state" not in episode.streams:
         return poses
-    stamps = episode.stamps_ns("task_state")
-    order = np.argsort(stamps, kind="stable")
-    known = np.concatenate([episode.column("task_state", "object"), episode.column("task_state", "goal")], axis=-1)[order]
-    index = np.searchsorted(stamps[order], t_ns, side="right") - 1
-    poses[index >= 0] = known[index[index >= 0]]
+    known = np.concatenate([episode.column("task_state", "object"), episode.column("task_state", "goal")], axis=-1)
+    index = resample(episode.stamps_ns("task_state"), t_ns, int(t_ns[-1]))
+    poses[index != NONE] = known[index[index != NONE]]
     return poses
