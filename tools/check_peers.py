@@ -11,7 +11,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
+from io import StringIO
 from pathlib import Path
 
 import h5py
@@ -83,26 +84,27 @@ def sequence_dataset(path: Path, next_obs: bool) -> Callable[[list[str]], None]:
         from robomimic.utils.dataset import SequenceDataset
         from torch.utils.data import DataLoader
 
-        obs_utils.initialize_obs_utils_with_obs_specs([{"obs": {"low_dim": list(LOWDIM), "rgb": ["agentview_image"]}}])
         keys = (*LOWDIM, "agentview_image")
-        names = {}
         with open_demos(path) as file:
-            for split in ("train", "valid"):
-                names[split] = [name.decode() for name in file[f"mask/{split}"][()]]
+            # robomimic opens the file in another mode than ours, so it must be closed by then.
+            names = [name.decode() for name in file["mask/train"][()]]
+            count = sum(read_demo(file, name).rows for name in names)
+            first = {name: np.asarray(array[:]) for name, array in read_demo(file, names[0]).arrays.items()}
+        with redirect_stdout(StringIO()):
+            obs_utils.initialize_obs_utils_with_obs_specs([{"obs": {"low_dim": list(LOWDIM), "rgb": ["agentview_image"]}}])
             data = SequenceDataset(
                 str(path), keys, ("actions", "rewards", "dones"), STACK, HORIZON, filter_by_attribute="train", load_next_obs=next_obs
             )
-            assert len(data) == sum(read_demo(file, name).rows for name in names["train"])
-            item, first = data[STACK - 1], read_demo(file, names["train"][0])
-            rows = slice(STACK - 1, STACK - 1 + HORIZON)
-            np.testing.assert_array_equal(item["actions"][STACK - 1 :], first.arrays["actions"][rows])
-            for key in keys:
-                # robomimic hands out pictures as float, channels first, in [0, 1] only after its own processing; from the file they come as stored.
-                np.testing.assert_array_equal(np.squeeze(item["obs"][key][STACK - 1 :]), np.squeeze(first.arrays[f"obs/{key}"][rows]))
-            if next_obs:
-                np.testing.assert_array_equal(item["next_obs"]["robot0_eef_pos"][STACK - 1 : -1], item["obs"]["robot0_eef_pos"][STACK:])
+        assert len(data) == count
+        item, rows = data[STACK - 1], slice(STACK - 1, STACK - 1 + HORIZON)
+        np.testing.assert_array_equal(item["actions"][STACK - 1 :], first["actions"][rows])
+        for key in keys:
+            np.testing.assert_array_equal(item["obs"][key][STACK - 1 :], first[f"obs/{key}"][rows])
+        if next_obs:
+            np.testing.assert_array_equal(item["next_obs"]["robot0_eef_pos"][STACK - 1 : -1], item["obs"]["robot0_eef_pos"][STACK:])
         batch = next(iter(DataLoader(data, batch_size=8, shuffle=True)))
-        detail.append(f"{len(data)} windows of {len(names['train'])} demonstrations, batch {tuple(batch['obs']['agentview_image'].shape)}")
+        data.close_and_delete_hdf5_handle()
+        detail.append(f"{len(data)} windows of {len(names)} demonstrations, batch {tuple(batch['obs']['agentview_image'].shape)}")
 
     return run
 

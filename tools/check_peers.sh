@@ -13,7 +13,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1
 
 say() { printf 'check-peers: %s\n' "$*"; }
 die() { printf 'check-peers: %s\n' "$*" >&2; exit 1; }
-pip_install() { "$venv/bin/python" -m pip install -q "$@"; }
+pip_install() { env -u PYTHONPATH "$venv/bin/python" -m pip install -qq "$@"; }
 
 python="$root/.venv/bin/python"
 [ -x "$python" ] || python="${PYTHON:-python3}"
