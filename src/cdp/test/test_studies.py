@@ -14,8 +14,9 @@ FIGURES = {
     "steps-solver": {"steps.png"},
     "low-data": {"low_data.png"},
     "diversity": {"diversity.png"},
+    "slide": {"policies.png", "settings.png"},
 }
-RATES = ("hits", "coverage")
+RATES = ("hits", "coverage", "violation")
 POSITIVE = ("lipschitz_median", "lipschitz_p999", "std", "within_std")
 
 
