@@ -48,7 +48,8 @@ with a denoiser that was penalised. The denoisers here are new: {denoiser["kind"
 They are trained for {training["steps"]} steps of {training["batch_size"]} windows with {training["noise_samples"]} noise draws each,
 on conditions of {training["encoder_draws"]} kept random crops of each window, once for each of {len(run.seeds)} seeds
 (initial weights, order of the data, noise); there is one encoder and one set of demonstrations.
-Figures are of {measuring["observations"]} validation windows with {measuring["noise_seeds"]} noise seeds each, the same for every policy; the action error is of the whole validation split.
+Figures are of {measuring["observations"]} validation windows with {measuring["noise_seeds"]} noise seeds each,
+the same for every policy; the action error is of the whole validation split.
 
 ## Came out
 {verdict(results, counts)}
