@@ -64,7 +64,11 @@ class Reach:
             seen_ns = self.image_stamp_ns(3 * k) + self.operator_late_ms * MS
             goal_ns = seen_ns + 100 * MS
             row = eef_row(self.position_m(goal_ns), self.quat(goal_ns), 0.08 if k < self.ticks // 2 else 0.0)
-            yield "action", seen_ns + 2 * MS, {"data": row, "observation_stamp_ns": seen_ns, "source": 1, "deadman": self.deadman}
+            yield (
+                "action",
+                seen_ns + 2 * MS,
+                {"data": row, "observation_stamp_ns": seen_ns, "source": 1, "deadman": self.deadman, "intervention": False},
+            )
 
     def state(self, t_ns: int):
         joints = np.linspace(0, 1, 7) + (t_ns - self.start_ns) / 1e9

@@ -21,17 +21,22 @@ def runtime():
 def test_an_episode_at_the_policys_rate_is_the_episode_at_the_cameras(runtime, tmp_path):
     loop = PolicyLoop(runtime, tmp_path, LIMIT_S)
     try:
-        whole = loop.run(200_000)
-        arm = loop.sim.state().q_rad
-        again = loop.run(200_000)
-        moved = np.abs(loop.sim.state().q_rad - arm).max()
+        whole = [loop.run(200_000) for _ in range(2)]
+        moved = loop.sim.state().eef_position_m
     finally:
         loop.media[0].close()
         loop.sim.close()
+    assert list(tmp_path.glob("*.mp4")) and len(loop.results.inference_ms) >= 6, "some chunks were asked for"
+    short = PolicyLoop(runtime, None, LIMIT_S, camera_rate_hz=runtime.bundle.policy.observation.rate_hz)
+    try:
+        assert [short.run(200_000) for _ in range(2)] == whole
+        np.testing.assert_array_equal(short.sim.state().eef_position_m, moved)
+    finally:
+        short.sim.close()
+
+
+def test_episodes_of_any_runtime_are_told_as_they_end(runtime):
     heard = []
-    (alone,) = run_episodes(runtime, [200_000], LIMIT_S, heard.append)
-    assert whole.ended == "timeout" and len(loop.results.inference_ms) >= 4, "some chunks were asked for"
-    assert again == whole and moved == 0.0
-    assert alone["distance_m"] == pytest.approx(whole.distance_m, abs=1e-6) and alone["ended"] == "timeout"
-    assert heard == [alone]
-    assert list(tmp_path.glob("*.mp4")), "only the first was filmed"
+    found = run_episodes(runtime, [200_000, 200_001], 0.3, heard.append)
+    assert [episode["seed"] for episode in found] == [200_000, 200_001] and heard == found
+    assert all(episode["ended"] == "timeout" and not episode["success"] for episode in found)

@@ -18,7 +18,7 @@ SAMPLES = {
     "eef_pose": POSE,
     "gripper_width": {"data": [0.04]},
 }
-ACTION = {"data": np.zeros(10), "observation_stamp_ns": 0, "source": 1, "deadman": True}
+ACTION = {"data": np.zeros(10), "observation_stamp_ns": 0, "source": 1, "deadman": True, "intervention": False}
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ STUDIES = {
     "toy": ("cdp.studies.toy", "2-D toy: flows and samples with and without contraction, against their controls"),
     "steps-solver": ("cdp.studies.steps_solver", "success on the toy by number of steps and solver"),
     "low-data": ("cdp.studies.low_data", "success on the toy from a part of the demonstrations"),
+    "slide": ("cdp.studies.slide", "contraction on the slide task: denoisers on one encoder, their controls, success in simulation"),
     "diversity": ("cdp.studies.diversity", "modes kept on the toy, by weight of the penalty"),
     "cross-schedule": ("cdp.studies.cross_schedule", "noise paths on the toy, each sampled along the others too"),
     "ode-sde": ("cdp.studies.ode_sde", "deterministic and stochastic solvers on the same networks of the toy"),

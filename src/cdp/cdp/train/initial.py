@@ -43,9 +43,7 @@ def start_from(policy: VisionPolicy, bundle: Bundle, freeze_encoder: bool) -> No
     given = load_policy(bundle)
     pairs = [(policy.encoder, given.encoder)] if freeze_encoder else [(policy.encoder, given.encoder), (policy.denoiser, given.denoiser)]
     for mine, theirs in pairs:
-        _check_fit(
-            {k: tuple(v.shape) for k, v in mine.state_dict().items()}, {k: tuple(v.shape) for k, v in theirs.state_dict().items()}, bundle.path
-        )
+        _check_fit(_shapes(mine), _shapes(theirs), bundle.path)
     for mine, theirs in pairs:
         mine.load_state_dict(theirs.state_dict())
     if freeze_encoder:

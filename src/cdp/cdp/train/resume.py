@@ -10,7 +10,7 @@ from cdp.config import to_mapping
 from cdp.train.checkpoint import CheckpointError, latest_checkpoint
 
 # Settings that checkpoints of earlier versions do not name, and what those were trained with.
-_ADDED = {"precision": "fp32"}
+_ADDED = {"precision": "fp32", "freeze_encoder": False, "encoder_draws": 0}
 
 
 class TrainingError(RuntimeError):

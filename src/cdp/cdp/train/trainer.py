@@ -74,6 +74,8 @@ class Trainer:
         deterministic_kernels(device)
         if not len(train) or not len(valid):
             raise TrainingError(f"the data set has {len(train)} training and {len(valid)} validation rows; it needs some of both")
+        if (config.initial is None) != (initial is None):
+            raise TrainingError(f"initial is {config.initial} in the configuration and {initial and initial.path} was given: the two go together")
         self.config, self.train, self.valid, self.device = config, train, valid, device
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
@@ -88,6 +90,9 @@ class Trainer:
         if initial is not None:
             start_from(policy, initial, config.freeze_encoder)
         self.policy = policy.to(device).train()
+        if config.freeze_encoder:
+            # Not its weights only: a backbone of the user's own may keep running statistics, or drop features, in training.
+            self.policy.encoder.eval()
         self.forward = Forward(self.policy, device, config.precision, config.compile)
         self.average = copy.deepcopy(self.policy).eval().requires_grad_(False)
         self.optimiser = make_optimiser(self.policy, config.optimiser)
