@@ -13,10 +13,10 @@ import h5py
 import numpy as np
 import pytest
 import torch
+from training_windows import Windows
 
 from cdp import cli
 from cdp.config import ConfigError, from_mapping, load
-from cdp.data.normalise import MinMax, Stats
 from cdp.diffusion.conversions import coefficients, x0_to_eps, x0_to_v
 from cdp.diffusion.schedule import Schedule
 from cdp.networks.prediction import ConvertedDenoiser
@@ -53,26 +53,6 @@ TINY = {
     "contraction": {"every": 2},
     "optimiser": {"warmup_steps": 2, "learning_rate": 3e-3},
 }
-
-
-class Windows:
-    """Data in memory: the state says where to go, straight there in ``horizon`` rows."""
-
-    def __init__(self, rows, horizon=4, width=10):
-        rng = np.random.default_rng(rows)
-        self.images = rng.integers(0, 255, (rows, 2, 20, 20, 3), dtype=np.uint8)
-        self.lowdim = rng.uniform(-1, 1, (rows, 2, 3)).astype(np.float32)
-        ramp = np.linspace(0.25, 1, horizon, dtype=np.float32)[:, None]
-        self.actions = np.concatenate([self.lowdim[:, 1:] * ramp, np.zeros((rows, horizon, width - 3), np.float32)], axis=-1)
-        self.stats = Stats(MinMax(-0.1 * np.ones(width), 0.1 * np.ones(width)), MinMax(-np.ones(3), np.ones(3)))
-        self.sha256 = "0" * 64
-        self.lowdim_width, self.action_width = 3, width
-
-    def __len__(self):
-        return len(self.images)
-
-    def batch(self, indices):
-        return {"image": self.images[indices], "lowdim": self.lowdim[indices], "action": self.actions[indices]}
 
 
 def config(folder, **changes):

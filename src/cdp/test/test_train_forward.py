@@ -8,9 +8,9 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
+from training_windows import Windows
 
 from cdp.config import ConfigError, from_mapping
-from cdp.data.normalise import MinMax, Stats
 from cdp.train import trainer as trainer_module
 from cdp.train.checkpoint import CheckpointError
 from cdp.train.config import TrainConfig
@@ -35,25 +35,6 @@ TINY = {
     },
     "optimiser": {"warmup_steps": 2, "learning_rate": 3e-3},
 }
-
-
-class Windows:
-    """Data in memory: the state says where to go, straight there."""
-
-    def __init__(self, rows):
-        rng = np.random.default_rng(rows)
-        self.images = rng.integers(0, 255, (rows, 2, 20, 20, 3), dtype=np.uint8)
-        self.lowdim = rng.uniform(-1, 1, (rows, 2, 3)).astype(np.float32)
-        ramp = np.linspace(0.25, 1, 4, dtype=np.float32)[:, None]
-        self.actions = np.concatenate([self.lowdim[:, 1:] * ramp, np.zeros((rows, 4, 7), np.float32)], axis=-1)
-        self.stats = Stats(MinMax(-0.1 * np.ones(10), 0.1 * np.ones(10)), MinMax(-np.ones(3), np.ones(3)))
-        self.sha256, self.lowdim_width, self.action_width = "0" * 64, 3, 10
-
-    def __len__(self):
-        return len(self.images)
-
-    def batch(self, indices):
-        return {"image": self.images[indices], "lowdim": self.lowdim[indices], "action": self.actions[indices]}
 
 
 def trainer(folder, **changes):

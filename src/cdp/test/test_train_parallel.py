@@ -18,9 +18,9 @@ import onnx
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from training_windows import Windows
 
 from cdp.config import ConfigError, from_mapping
-from cdp.data.normalise import MinMax, Stats
 from cdp.shares import ALL, Share, SharedGenerator, draw
 from cdp.train.checkpoint import latest_checkpoint
 from cdp.train.config import TrainConfig
@@ -60,25 +60,6 @@ CONTRACTION = {
     "lanczos": {"label": "cdp-step", "gamma": 1.0, "fraction": 0.6, "every": 2, "lanczos_steps": 3, "estimator": "lanczos"},
     "one row for two": {"gamma": 1.0, "fraction": 0.1, "every": 1},
 }
-
-
-class Windows:
-    """Data in memory: the state says where to go, straight there."""
-
-    def __init__(self, rows):
-        rng = np.random.default_rng(rows)
-        self.images = rng.integers(0, 255, (rows, 2, 20, 20, 3), dtype=np.uint8)
-        self.lowdim = rng.uniform(-1, 1, (rows, 2, 3)).astype(np.float32)
-        ramp = np.linspace(0.25, 1, 4, dtype=np.float32)[:, None]
-        self.actions = np.concatenate([self.lowdim[:, 1:] * ramp, np.zeros((rows, 4, 7), np.float32)], axis=-1)
-        self.stats = Stats(MinMax(-0.1 * np.ones(10), 0.1 * np.ones(10)), MinMax(-np.ones(3), np.ones(3)))
-        self.sha256, self.lowdim_width, self.action_width = "0" * 64, 3, 10
-
-    def __len__(self):
-        return len(self.images)
-
-    def batch(self, indices):
-        return {"image": self.images[indices], "lowdim": self.lowdim[indices], "action": self.actions[indices]}
 
 
 def config(folder, case, **changes):
