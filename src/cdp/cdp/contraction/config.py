@@ -45,7 +45,7 @@ class ContractionConfig:
 
     label: str = setting("cdp-saturating", choices=LABELS, help="the penalty; diffusion is the baseline without one")
     gamma: float | str = setting(0.1, help="weight of the penalty, from 0 to 1000; auto: driven to target_violation")
-    target_violation: float = setting(0.05, low=0.0, high=1.0, help="gamma auto: share of penalised samples that may exceed their limit")
+    target_violation: float = setting(0.1, low=0.0, high=1.0, help="gamma auto: share of penalised samples that may exceed their limit")
     gamma_start: float = setting(0.1, low=0.0, high=1e3, help="gamma auto: the first weight")
     gamma_rate: float = setting(0.01, low=1e-6, high=1e3, help="gamma auto: change of the weight a penalised step, by unit of excess violation")
     gamma_min: float = setting(0.0, low=0.0, high=1e3, help="gamma auto: lower bound of the weight")
