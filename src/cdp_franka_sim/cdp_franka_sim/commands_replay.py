@@ -41,12 +41,13 @@ def run_replay(arguments: argparse.Namespace) -> int:
     launch_arguments: dict[str, Any] = {
         "file": arguments.file.resolve(),
         "demo": arguments.demo,
-        "robot_ip": arguments.robot_ip,
         "lockstep": arguments.lockstep and simulated,
         "reset": simulated,
         "engage": simulated,
         "output": arguments.out.resolve(),
     }
+    if not simulated:
+        launch_arguments["robot_ip"] = arguments.robot_ip
     try:
         status = run_launch_file("cdp_policy_node", "replay.launch.py", launch_arguments)
     except LaunchError as error:
