@@ -3,6 +3,7 @@
 import hashlib
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -15,6 +16,7 @@ from cdp.bundle.policy import load_policy
 from cdp.cli import main
 from cdp.config import to_mapping
 
+ROOT = Path(__file__).parents[3]
 MODELS = ("encoder", "denoiser")
 
 
@@ -47,6 +49,14 @@ def test_each_model_carries_the_policy_and_the_hash_of_its_weights(tiny_bundle, 
     onnx.checker.check_model(str(tiny_bundle / f"{model}.onnx"))
     read = openvino.Core().read_model(str(tiny_bundle / f"{model}.onnx")).get_rt_info()
     assert read["framework"]["cdp.model"].value == model
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_no_model_names_a_folder_of_the_machine_that_made_it(tiny_bundle, model):
+    for folder in (tiny_bundle, ROOT / "models" / "slide"):
+        content = (folder / f"{model}.onnx").read_bytes()
+        assert b"cdp.policy" in content
+        assert b".py" not in content and b"stack_trace" not in content, f"{folder.name} says where it was exported"
 
 
 def test_export_writes_the_models_anew_and_nothing_else_of_the_policy(copy, capsys):

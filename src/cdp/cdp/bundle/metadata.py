@@ -44,7 +44,13 @@ def model_metadata(model: str, description: PolicyDescription, weights_sha256: s
 
 
 def add_metadata(path: Path, metadata: Mapping[str, str]) -> None:
-    """Set the ``metadata_props`` of an ONNX file, leaving its graph as it is."""
+    """Set the ``metadata_props`` of an ONNX file, and drop the exporter's own: they name the folders of the machine that exported it.
+
+    What the graph computes is left as it is.
+    """
     model = onnx.load(str(path))
+    graph = model.graph
+    for part in (graph, *graph.node, *graph.value_info, *graph.input, *graph.output):
+        part.ClearField("metadata_props")
     onnx.helper.set_model_props(model, dict(metadata))
     onnx.save(model, str(path))
