@@ -27,7 +27,7 @@ build: ## Install what is missing, build the workspace
 
 test: build ## Check style and types, then run every test
 	@status=0; $(MAKE) --no-print-directory lint || { echo "lint failed: see above; the tests run all the same"; status=1; }; \
-	ran=0; for part in "-n 2 --dist loadfile $(LIBRARIES)" "$(NODES)"; do \
+	ran=0; for part in "-n 2 --dist loadfile --max-worker-restart=0 $(LIBRARIES)" "$(NODES)"; do \
 	  $(IN_ENV) python -m pytest $$part $(ARGS); code=$$?; \
 	  [ $$code -eq 5 ] || ran=1; [ $$code -eq 0 ] || [ $$code -eq 5 ] || status=1; \
 	done; [ $$ran -eq 1 ] || status=5; exit $$status

@@ -1,7 +1,6 @@
 """Offline RL: backup, one-step action, selection and separation of gradients against hand calculation; a bandit with a known best action."""
 
 import json
-import os
 import signal
 from dataclasses import replace
 from pathlib import Path
@@ -256,7 +255,7 @@ def test_a_signal_ends_it_between_two_steps_with_a_checkpoint(tmp_path):
 
     def interrupt_at_3(done, figures):
         if done == 3:
-            os.kill(os.getpid(), signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
 
     with pytest.raises(TrainingInterrupted, match=r"stopped after step 4 of 8.*--resume"):
         RLTrainer(made, bandit()).run(progress=interrupt_at_3)

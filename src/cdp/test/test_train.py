@@ -110,7 +110,7 @@ def test_a_signal_ends_it_between_two_steps_with_a_checkpoint(tmp_path, signum):
 
     def signal_at_6(done, figures):
         if done == 6:
-            os.kill(os.getpid(), signum)
+            signal.raise_signal(signum)
 
     with pytest.raises(TrainingInterrupted, match=r"stopped after step 7 of 12.*--resume"):
         trainer(made).run(progress=signal_at_6)
