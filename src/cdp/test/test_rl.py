@@ -1,7 +1,8 @@
 """Offline RL: backup, one-step action, selection and separation of gradients against hand calculation; a bandit with a known best action."""
 
+import contextlib
 import json
-import signal
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -250,15 +251,18 @@ def curve(made):
     return [json.loads(line) for line in (made.output / METRICS).read_text().splitlines()]
 
 
-def test_a_signal_ends_it_between_two_steps_with_a_checkpoint(tmp_path):
-    made = config(tmp_path)
+def test_asked_to_stop_it_ends_between_two_steps_with_a_checkpoint(tmp_path, monkeypatch):
+    """What a signal asks for; that one asks for it is a test of the trainer of imitation, which waits for the same event."""
+    made, stop = config(tmp_path), threading.Event()
+    monkeypatch.setattr("cdp.rl.trainer.stop_between_steps", lambda: contextlib.nullcontext(stop))
 
-    def interrupt_at_3(done, figures):
+    def stop_at_3(done, figures):
         if done == 3:
-            signal.raise_signal(signal.SIGINT)
+            stop.set()
 
     with pytest.raises(TrainingInterrupted, match=r"stopped after step 4 of 8.*--resume"):
-        RLTrainer(made, bandit()).run(progress=interrupt_at_3)
+        RLTrainer(made, bandit()).run(progress=stop_at_3)
+    stop.clear()
     RLTrainer(made, bandit()).run(resume=True)
     assert len(curve(made)) == 8
 
