@@ -8,7 +8,7 @@ setup(
     name=NAME,
     version="0.1.0",
     packages=find_packages(exclude=["test"]),
-    package_data={NAME: ["py.typed"]},
+    package_data={NAME: ["py.typed", "panel/panel.css", "panel/panel.js"]},
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
         (f"share/{NAME}", ["package.xml"]),
@@ -21,6 +21,7 @@ setup(
     license="Apache-2.0",
     entry_points={
         "console_scripts": [
+            "panel_node = cdp_teleop_recorder.panel.node:main",
             "replay_node = cdp_teleop_recorder.replay_node:main",
             "recorder_node = cdp_teleop_recorder.recorder_node:main",
             "teleop_node = cdp_teleop_recorder.teleop_node:main",

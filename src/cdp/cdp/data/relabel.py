@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from pathlib import Path
@@ -18,10 +19,12 @@ DISCARDED = "discarded"
 def relabel(path: Path, success: bool) -> None:
     """Say whether the episode at ``path`` succeeded: in a copy that then takes its place, since a write into the file itself could end halfway.
 
+    The copy has the process in its name: recorder and panel may label the same file at once, and one of the two labels stays, in a whole file.
+
     Raises :class:`cdp.data.episode.EpisodeError` for a file that is no episode and OSError where there is no room; the file is then as it was.
     """
     EpisodeReader(path).close()
-    part = part_of(path)
+    part = part_of(path.with_name(f"{path.name}.{os.getpid()}"))
     try:
         shutil.copyfile(path, part)
         with h5py.File(part, "r+") as file:
@@ -35,10 +38,26 @@ def relabel(path: Path, success: bool) -> None:
 
 
 def set_aside(path: Path) -> Path:
-    """Move the episode at ``path`` out of its folder, to :data:`DISCARDED` beside it; returns where it is. Raises OSError."""
+    """Move the episode at ``path`` out of its folder, to :data:`DISCARDED` beside it; returns where it is.
+
+    Raises OSError, FileExistsError where one of that name is there already; the episode is then where it was.
+    """
     folder = path.parent / DISCARDED
     folder.mkdir(exist_ok=True)
-    target = folder / path.name
-    path.replace(target)
+    return _move(path, folder / path.name)
+
+
+def bring_back(path: Path) -> Path:
+    """Move the episode at ``path``, which :func:`set_aside` had moved, back into its folder; returns where it is. Raises as :func:`set_aside`."""
+    return _move(path, path.parent.parent / path.name)
+
+
+def _move(path: Path, target: Path) -> Path:
+    # A rename replaces what is there without asking, and that would be an episode.
+    if target.exists():
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target))
+    path.rename(target)
+    # Which of the two folders reaches the disk first is not said: the new name before the old one is gone.
+    sync_folder(target.parent)
     sync_folder(path.parent)
     return target

@@ -1,0 +1,1 @@
+"""The operator panel: a local web page over the recorder, its cameras and its episodes."""
