@@ -21,7 +21,7 @@ setup(
     license="Apache-2.0",
     entry_points={
         "console_scripts": [
-            "panel_node = cdp_teleop_recorder.panel.node:main",
+            "panel_node = cdp_teleop_recorder.panel.main:main",
             "replay_node = cdp_teleop_recorder.replay_node:main",
             "recorder_node = cdp_teleop_recorder.recorder_node:main",
             "teleop_node = cdp_teleop_recorder.teleop_node:main",

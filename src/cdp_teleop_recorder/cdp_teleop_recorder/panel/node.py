@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import sys
 from pathlib import Path
 
 from cdp_msgs.msg import GuardStatus, PolicyStatus, RecorderStatus
@@ -81,7 +80,7 @@ class PanelNode(Node):
         signal.raise_signal(signal.SIGTERM)
 
 
-def main() -> int:
+def run() -> int:
     """Run the panel until SIGINT or SIGTERM, 0 then; 2 where a parameter or the port is refused, 1 where the web server failed."""
     made: list[PanelNode] = []
 
@@ -91,7 +90,3 @@ def main() -> int:
 
     status = run_node("cdp_panel", make, refusals=(ConfigError, PortError), begin=PanelNode.begin, close=PanelNode.end)
     return status or int(any(node.failed for node in made))
-
-
-if __name__ == "__main__":
-    sys.exit(main())

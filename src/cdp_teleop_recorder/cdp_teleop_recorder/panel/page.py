@@ -56,7 +56,7 @@ def make_app(panel: Panel) -> FastAPI:
 
 def _build(panel: Panel) -> None:
     top = Top()
-    with ui.element("main"):
+    with ui.element("div").classes("columns"):
         with ui.element("section").classes("cameras"):
             wall = CameraWall(panel.cameras, panel.settings.stale_after_s)
         with ui.element("section").classes("middle"):

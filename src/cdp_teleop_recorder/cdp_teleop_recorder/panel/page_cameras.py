@@ -47,5 +47,5 @@ class CameraWall:
                 ui.label(camera.name).classes("name")
                 age = ui.label().classes("age")
             picture = ui.interactive_image().classes("picture")
-            notice = ui.label().classes("notice").mark("stale")
+            notice = ui.label().classes("notice").props('data-name="stale"')
         return _Shown(card, picture, age, notice)

@@ -20,7 +20,7 @@ class Message:
     """The outcome of what was asked last; it stays until the next one."""
 
     def __init__(self, name: str) -> None:
-        self._label = ui.label().classes("message hidden").mark(name)
+        self._label = ui.label().classes("message hidden").props(f'data-name="{name}"')
 
     def show(self, text: str, colour: str) -> None:
         """Colours: good, bad, plain."""
@@ -33,7 +33,7 @@ class CarefulButton:
 
     def __init__(self, text: str, act: Callable[[], Awaitable[None]]) -> None:
         self._text, self._act, self._armed_until_s = text, act, 0.0
-        self.button = ui.button(text, on_click=self._press).classes("careful").mark(text.lower())
+        self.button = ui.button(text, on_click=self._press, color=None).classes("careful").props(f'data-name="{text.lower()}"')
 
     def refresh(self) -> None:
         """Forget the first press after a while."""
@@ -57,15 +57,19 @@ class Controls:
         self._board, self._recorder = board, recorder
         self._busy = self._filled = False
         with ui.element("div").classes("box controls"):
-            with ui.element("div").classes("row"):
-                self._task = ui.input("task").props("outlined dense").classes("grow").mark("task")
-                self._operator = ui.input("operator").props("outlined dense").classes("grow").mark("operator")
-            self._begin = ui.button("Begin", on_click=self._on_begin).classes("begin").mark("begin")
-            with ui.element("div").classes("row"):
-                self._success = ui.button("Success", on_click=lambda: self._ask("label", lambda: recorder.label(True))).mark("success")
-                self._failure = ui.button("Failure", on_click=lambda: self._ask("label", lambda: recorder.label(False))).mark("failure")
-            self._keep = ui.button("Keep", on_click=lambda: self._ask("keep", recorder.keep)).classes("keep").mark("keep")
-            with ui.element("div").classes("row"):
+            with ui.element("div").classes("line"):
+                self._task = ui.input("task").props("outlined dense").classes("grow").props('data-name="task"')
+                self._operator = ui.input("operator").props("outlined dense").classes("grow").props('data-name="operator"')
+            self._begin = ui.button("Begin", on_click=self._on_begin, color=None).classes("begin").props('data-name="begin"')
+            with ui.element("div").classes("line"):
+                self._success = ui.button("Success", on_click=lambda: self._ask("label", lambda: recorder.label(True)), color=None).props(
+                    'data-name="success"'
+                )
+                self._failure = ui.button("Failure", on_click=lambda: self._ask("label", lambda: recorder.label(False)), color=None).props(
+                    'data-name="failure"'
+                )
+            self._keep = ui.button("Keep", on_click=lambda: self._ask("keep", recorder.keep), color=None).classes("keep").props('data-name="keep"')
+            with ui.element("div").classes("line"):
                 self._careful = (
                     CarefulButton("Discard", lambda: self._ask("discard", recorder.discard)),
                     CarefulButton("Redo", lambda: self._ask("redo", recorder.redo)),

@@ -26,13 +26,13 @@ class EpisodeColumn:
         self._count, self._discarded = _AT_ONCE, False
         self._shown: Listing | None = None
         self._undo_name = ""
-        with ui.element("div").classes("row list-head"):
-            self._kept = ui.button("Episodes", on_click=lambda: self._show(False)).mark("show-kept")
-            self._deleted = ui.button("Deleted", on_click=lambda: self._show(True)).mark("show-deleted")
-            self._undo = ui.button("Undo", on_click=self._on_undo).classes("undo").mark("undo")
+        with ui.element("div").classes("line list-head"):
+            self._kept = ui.button("Episodes", on_click=lambda: self._show(False), color=None).props('data-name="show-kept"')
+            self._deleted = ui.button("Deleted", on_click=lambda: self._show(True), color=None).props('data-name="show-deleted"')
+            self._undo = ui.button("Undo", on_click=self._on_undo, color=None).classes("undo").props('data-name="undo"')
         self._message = Message("list-answer")
         self._elsewhere = ui.label().classes("warnings")
-        self._rows = ui.element("div").classes("list").mark("list")
+        self._rows = ui.element("div").classes("list").props('data-name="list"')
         self._heads()
 
     async def refresh(self) -> None:
@@ -79,7 +79,7 @@ class EpisodeColumn:
         for row in listing.rows:
             self._row(row)
         if len(listing.rows) < listing.total:
-            ui.button(f"show more of {listing.total}", on_click=self._more).classes("tab")
+            ui.button(f"show more of {listing.total}", on_click=self._more, color=None).classes("tab")
 
     def _row(self, row: EpisodeRow) -> None:
         with ui.element("article").classes("episode"):
@@ -87,7 +87,7 @@ class EpisodeColumn:
                 place = "discarded" if self._discarded else "kept"
                 ui.element("img").props["src"] = f"/thumbnail/{place}/{quote(row.name, safe='')}?{row.version}"
             with ui.element("div").classes("facts"):
-                with ui.element("div").classes("row"):
+                with ui.element("div").classes("line"):
                     ui.label(f"{datetime.fromtimestamp(row.recorded_s):%d %b %H:%M:%S}").classes("when")
                     self._badges(row)
                 ui.label(row.name).classes("file")
@@ -108,17 +108,19 @@ class EpisodeColumn:
             ui.label("recovered").classes("badge suspect")
 
     def _buttons(self, row: EpisodeRow) -> None:
-        with ui.element("div").classes("row buttons"):
+        with ui.element("div").classes("line buttons"):
             if self._discarded:
-                ui.button("Bring back", on_click=lambda: self._restore(row.name)).classes("small").mark("restore")
+                ui.button("Bring back", on_click=lambda: self._restore(row.name), color=None).classes("small").props('data-name="restore"')
                 return
             if not row.problem:
                 # The label that it does not have: a button that changes nothing is in the way.
                 if row.success is not True:
-                    ui.button("Success", on_click=lambda: self._relabel(row.name, True)).classes("small").mark("row-success")
+                    ui.button("Success", on_click=lambda: self._relabel(row.name, True), color=None).classes("small").props('data-name="row-success"')
                 if row.success is not False:
-                    ui.button("Failure", on_click=lambda: self._relabel(row.name, False)).classes("small").mark("row-failure")
-            ui.button("Delete", on_click=lambda: self._delete(row.name)).classes("small delete").mark("row-delete")
+                    ui.button("Failure", on_click=lambda: self._relabel(row.name, False), color=None).classes("small").props(
+                        'data-name="row-failure"'
+                    )
+            ui.button("Delete", on_click=lambda: self._delete(row.name), color=None).classes("small delete").props('data-name="row-delete"')
 
     async def _delete(self, name: str) -> None:
         if await self._change(lambda: self._episodes.delete(name)):

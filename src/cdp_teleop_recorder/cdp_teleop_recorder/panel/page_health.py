@@ -16,7 +16,7 @@ class _Node:
     def __init__(self, name: str) -> None:
         with ui.element("div").classes("box node"):
             ui.label(name).classes("name")
-            self._state = ui.label().classes("badge").mark(name)
+            self._state = ui.label().classes("badge").props(f'data-name="{name}"')
             self._text = ui.label().classes("text")
 
     def refresh(self, view: NodeView) -> None:
@@ -31,20 +31,22 @@ class Health:
     def __init__(self) -> None:
         self._streams: tuple[str, ...] = ()
         self._cells: list[tuple[ui.label, ...]] = []
-        self._guard, self._policy = _Node("guard"), _Node("policy")
         with ui.element("div").classes("box"):
-            self._table = ui.element("div").classes("streams").mark("streams")
-            with ui.element("div").classes("row"):
+            self._table = ui.element("div").classes("streams").props('data-name="streams"')
+            with ui.element("div").classes("line"):
                 self._queue = ui.label().classes("quiet")
                 self._idle = ui.label().classes("quiet")
-            self._warnings = ui.label().classes("warnings").mark("warnings")
+            self._none = ui.label("no word of the streams: the recorder is not there").classes("quiet")
+            self._warnings = ui.label().classes("warnings").props('data-name="warnings"')
+        self._guard, self._policy = _Node("guard"), _Node("policy")
 
     def refresh(self, view: RecorderView, guard: NodeView, policy: NodeView) -> None:
         """Show all three."""
         self._guard.refresh(guard)
         self._policy.refresh(policy)
         status = view.status
-        self._table.classes(replace="streams" if status is not None else "streams old")
+        self._table.set_visibility(status is not None)
+        self._none.set_visibility(status is None)
         if status is None:
             self._queue.set_text("")
             self._idle.set_text("")

@@ -23,12 +23,12 @@ class Top:
 
     def __init__(self) -> None:
         with ui.element("header"):
-            self._state = ui.label().classes("state").mark("state")
-            self._clock = ui.label().classes("clock").mark("clock")
+            self._state = ui.label().classes("state").props('data-name="state"')
+            self._clock = ui.label().classes("clock").props('data-name="clock"')
             self._label = ui.label().classes("badge")
             self._episode = ui.label().classes("episode-name")
             self._count = ui.label().classes("count")
-        self._banner = ui.label().classes("banner").mark("banner")
+        self._banner = ui.label().classes("banner").props('data-name="banner"')
         ui.html("The panel does not answer: what you see is old. Is panel_node running?", tag="div").classes("dead")
 
     def refresh(self, view: RecorderView) -> None:
