@@ -25,7 +25,8 @@ help: ## List the targets
 build: ## Install what is missing, build the workspace
 	@$(SETUP)
 
-test: build ## Check style and types, then run every test
+test: ## Check style and types, then run every test
+	@$(SETUP) --test
 	@status=0; $(MAKE) --no-print-directory lint || { echo "lint failed: see above; the tests run all the same"; status=1; }; \
 	ran=0; for part in "-n 2 --dist loadfile --max-worker-restart=0 $(LIBRARIES)" "$(NODES)"; do \
 	  $(IN_ENV) python -m pytest $$part $(ARGS); code=$$?; \

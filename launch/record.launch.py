@@ -45,6 +45,14 @@ def generate_launch_description() -> LaunchDescription:
         DeclareLaunchArgument("timeout_s", default_value="25.0", description="Scripted operator only: time limit of an episode [s]."),
         DeclareLaunchArgument("image_topic", default_value="/agentview/image_raw", description="Topic of the agent-view camera's images."),
         DeclareLaunchArgument("directory", default_value="data/episodes", description="Folder that receives one file an episode."),
+        # The scripted operator works as fast as the machine goes and looks at nothing.
+        DeclareLaunchArgument(
+            "panel",
+            default_value=PythonExpression(["'false' if '", LaunchConfiguration("operator"), "' == 'scripted' else 'true'"]),
+            choices=["true", "false"],
+            description="Whether to serve the operator's page (see docs/panel.md); on unless the operator is scripted.",
+        ),
+        DeclareLaunchArgument("panel_port", default_value="8090", description="Port of the operator's page at 127.0.0.1."),
         DeclareLaunchArgument("output", default_value="runs/record", description="Scripted operator only: folder for results.json and the video."),
     ]
     robot = IncludeLaunchDescription(
@@ -76,6 +84,22 @@ def generate_launch_description() -> LaunchDescription:
         ],
         on_exit=Shutdown(reason="the recorder ended"),
     )
+    # What ends the panel, a port in use for one, is no reason to end a recording.
+    panel = Node(
+        package="cdp_teleop_recorder",
+        executable="panel_node",
+        name="cdp_panel",
+        output="screen",
+        condition=IfCondition(LaunchConfiguration("panel")),
+        parameters=[
+            PathJoinSubstitution([SHARE, "config", "recorder.yaml"]),
+            {
+                "directory": LaunchConfiguration("directory"),
+                "image_topic": LaunchConfiguration("image_topic"),
+                "port": LaunchConfiguration("panel_port"),
+            },
+        ],
+    )
     operator = Node(
         package="cdp_franka_sim",
         executable="scripted_operator",
@@ -104,4 +128,4 @@ def generate_launch_description() -> LaunchDescription:
         ],
         on_exit=Shutdown(reason="the episodes are done"),
     )
-    return LaunchDescription([*arguments, robot, teleop, recorder, operator, runner])
+    return LaunchDescription([*arguments, robot, teleop, recorder, panel, operator, runner])

@@ -46,6 +46,10 @@ REQUIREMENTS = {
     "gymnasium": "gymnasium",
     "zarr": "zarr",
     "rerun": "rerun-sdk",
+    "nicegui": "nicegui",
+    "fastapi": "fastapi",
+    "starlette": "starlette",
+    "uvicorn": "uvicorn",
     "lerobot": None,  # in an environment of its own, tools/check_peers.sh
     "torchvision": None,  # comes with lerobot
     "OpenGL": None,  # comes with mujoco
@@ -146,7 +150,7 @@ def test_shared_files_in_this_workspace():
 
 EXECUTABLES = {
     "cdp_policy_node": {"policy_node", "guard_node"},
-    "cdp_teleop_recorder": {"teleop_node", "recorder_node", "replay_node"},
+    "cdp_teleop_recorder": {"teleop_node", "recorder_node", "replay_node", "panel_node"},
     "cdp_franka_sim": {"sim_node", "scripted_operator", "episode_runner"},
 }
 

@@ -4,6 +4,7 @@
 #   PYTHON=python3.12 tools/setup.sh    another interpreter (3.10 to 3.12)
 #   tools/setup.sh --system-only        system packages and no more
 #   tools/setup.sh --env-only           everything but the workspace
+#   tools/setup.sh --test               everything, and on Debian a Chromium for the tests of the operator panel
 set -euo pipefail
 
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)"
@@ -75,6 +76,24 @@ install_system() {
   "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >/dev/null
   missing="$(probe_system | xargs)"
   [ -z "$missing" ] || die "still missing after apt-get: $missing"
+}
+
+install_browser() { # a Chromium and its driver, for tests alone: where there is none they are skipped, so nothing here is a reason to fail
+  if command -v chromedriver >/dev/null && { command -v chromium || command -v google-chrome; } >/dev/null; then return; fi
+  local sudo=() without="the tests of the operator panel's page will be skipped"
+  # Ubuntu's package is a stub that asks for snap.
+  if ! grep -qx 'ID=debian' /etc/os-release 2>/dev/null || ! command -v apt-get >/dev/null; then
+    say "no chromium with chromedriver here, and only Debian packages both: $without"
+    return
+  fi
+  if [ "$(id -u)" != 0 ]; then
+    sudo=(sudo -n)
+    "${sudo[@]}" true 2>/dev/null || { say "no chromium: $without; install it by  sudo apt-get install -y --no-install-recommends chromium chromium-driver"; return; }
+  fi
+  say "installing system packages: chromium chromium-driver"
+  { "${sudo[@]}" apt-get update -qq &&
+    "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium chromium-driver >/dev/null; } ||
+    say "chromium could not be installed: $without"
 }
 
 check_interpreter() {
@@ -151,7 +170,7 @@ genuine_launch() { # whether a launch_ros that is not ours imports once ROS is s
 }
 
 install_python() {
-  local requirements=(base dev) key
+  local requirements=(base panel dev) key
   [ -n "$ros" ] || requirements+=(ros)
   "$venv/bin/python" -c 'import colcon_core, colcon_ros' 2>/dev/null && [ -n "$ros" ] || requirements+=(colcon)
   key="$(cat "$root"/requirements/*.txt "$root/src/cdp_ros2/pyproject.toml" "$stamps/venv" | hash_of)"
@@ -223,3 +242,4 @@ check_interpreter
 make_venv
 install_python
 [ "${1:-}" = --env-only ] || build_workspace
+[ "${1:-}" != --test ] || install_browser
