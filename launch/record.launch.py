@@ -78,6 +78,7 @@ def generate_launch_description() -> LaunchDescription:
             {
                 "directory": LaunchConfiguration("directory"),
                 "image_topic": LaunchConfiguration("image_topic"),
+                "task": task,
                 "use_sim_time": lockstep,
                 "reliable": lockstep,
             },

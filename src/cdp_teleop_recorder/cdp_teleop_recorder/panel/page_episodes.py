@@ -115,9 +115,11 @@ class EpisodeColumn:
             if not row.problem:
                 # The label that it does not have: a button that changes nothing is in the way.
                 if row.success is not True:
-                    ui.button("Success", on_click=lambda: self._relabel(row.name, True), color=None).classes("small").props('data-name="row-success"')
+                    ui.button("Set success", on_click=lambda: self._relabel(row.name, True), color=None).classes("small").props(
+                        'data-name="row-success"'
+                    )
                 if row.success is not False:
-                    ui.button("Failure", on_click=lambda: self._relabel(row.name, False), color=None).classes("small").props(
+                    ui.button("Set failure", on_click=lambda: self._relabel(row.name, False), color=None).classes("small").props(
                         'data-name="row-failure"'
                     )
             ui.button("Delete", on_click=lambda: self._delete(row.name), color=None).classes("small delete").props('data-name="row-delete"')

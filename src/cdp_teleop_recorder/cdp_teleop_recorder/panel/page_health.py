@@ -31,14 +31,14 @@ class Health:
     def __init__(self) -> None:
         self._streams: tuple[str, ...] = ()
         self._cells: list[tuple[ui.label, ...]] = []
+        self._guard, self._policy = _Node("guard"), _Node("policy")
         with ui.element("div").classes("box"):
             self._table = ui.element("div").classes("streams").props('data-name="streams"')
             with ui.element("div").classes("line"):
                 self._queue = ui.label().classes("quiet")
                 self._idle = ui.label().classes("quiet")
             self._none = ui.label("no word of the streams: the recorder is not there").classes("quiet")
-            self._warnings = ui.label().classes("warnings").props('data-name="warnings"')
-        self._guard, self._policy = _Node("guard"), _Node("policy")
+            self._warnings = ui.label().classes("warnings tall").props('data-name="warnings"')
 
     def refresh(self, view: RecorderView, guard: NodeView, policy: NodeView) -> None:
         """Show all three."""
@@ -56,7 +56,7 @@ class Health:
         full = status.queue_fraction >= _QUEUE_HIGH
         self._queue.set_text(f"image queue {100.0 * status.queue_fraction:.0f} %")
         self._queue.classes(replace="bad-text" if full else "quiet")
-        self._idle.set_text(f"arm still for {status.idle_s:.1f} s" if view.in_episode else "")
+        self._idle.set_text(f"arm still for {status.idle_s:.1f} s" if view.in_episode else "counts and warnings of the last episode")
         self._warnings.set_text("\n".join(status.warnings))
 
     def _rows(self, status: RecorderStatus) -> None:
