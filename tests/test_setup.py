@@ -74,6 +74,41 @@ def test_an_interpreter_that_will_not_do_is_named(tmp_path, text, message):
     assert message in done.stderr
 
 
+BROWSER = ("chromedriver", "chromium", "google-chrome")
+
+
+@pytest.mark.parametrize(
+    ("system", "fakes", "said", "asked"),
+    [
+        ("debian", {"id": "echo 0", "apt-get": 'echo "$@" >>"$ASKED"'}, "installing system packages: chromium chromium-driver", True),
+        ("debian", {"id": "echo 0", "apt-get": "exit 100"}, "could not be installed", False),
+        ("debian", {"id": "echo 1000", "sudo": "exit 1"}, "sudo apt-get install", False),
+        # There the package is a stub that asks for snap.
+        ("ubuntu", {"id": "echo 0", "apt-get": 'echo "$@" >>"$ASKED"'}, "only Debian packages both", False),
+    ],
+)
+def test_the_browser_of_the_tests_is_installed_on_debian_and_never_a_reason_to_fail(tmp_path, system, fakes, said, asked):
+    text = (ROOT / "tools/setup.sh").read_text()
+    function = text[text.index("install_browser() {") : text.index("check_interpreter() {")].replace("/etc/os-release", str(tmp_path / "os-release"))
+    (tmp_path / "os-release").write_text(f"NAME=x\nID={system}\n")
+    script = f"set -euo pipefail\nsay() {{ echo \"setup: $*\"; }}\n{function}\ninstall_browser\n"
+    path = commands_without(tmp_path / "bin", set(BROWSER), fakes)
+    environment = {**os.environ, "PATH": path, "ASKED": str(tmp_path / "asked")}
+    done = subprocess.run(["bash", "-c", script], env=environment, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert said in done.stdout and (asked or "will be skipped" in done.stdout)
+    wanted = (tmp_path / "asked").read_text() if (tmp_path / "asked").exists() else ""
+    assert ("chromium chromium-driver" in wanted) is asked
+
+
+def test_a_browser_that_is_there_is_left_alone(tmp_path):
+    text = (ROOT / "tools/setup.sh").read_text()
+    function = text[text.index("install_browser() {") : text.index("check_interpreter() {")]
+    path = commands_without(tmp_path / "bin", set(), dict.fromkeys(BROWSER, "exit 0"))
+    done = subprocess.run(["bash", "-c", f"say() {{ echo $*; }}\n{function}\ninstall_browser"], env={"PATH": path}, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
 def test_a_second_run_waits_for_the_first(tmp_path):
     script = copy_of_tools(tmp_path / "work")
     holder = os.open(tmp_path / "work", os.O_RDONLY)
