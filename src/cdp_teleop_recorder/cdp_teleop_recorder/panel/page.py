@@ -75,7 +75,7 @@ def _build(panel: Panel) -> None:
         # Last: a page whose refresh fails says so by itself, as does one whose server hangs.
         ui.run_javascript("cdpBeat()")
 
-    ui.timer(_REFRESH_S, refresh)
+    ui.timer(min(_REFRESH_S, 1.0 / panel.settings.picture_rate_hz), refresh)
     ui.timer(_LIST_S, episodes.refresh)
 
 
