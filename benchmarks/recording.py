@@ -3,9 +3,9 @@
 ``python benchmarks/recording.py [--seconds 60] [--cameras 3] [--seed 0] [--no-check]``
 
 Publishers are processes of their own; each message bears the time at which it was due, so that what was published is known to the last frame and a
-lost one is a hole in the stamps. Before the recorder, a bare subscriber that only counts hears the same publishers for a quarter of the time: what it
-loses too is the machine's doing. It fails where a frame was lost that the episode does not own up to, where frames that were stored cannot be aligned
-within half a period, or where the recorder ended badly; never for being slow.
+lost one is a hole in the stamps. Before the recorder, a bare subscriber that only counts hears the same publishers for a quarter of the time. It fails
+where a frame was lost that the episode does not own up to, where a row whose frame was stored is not aligned within half a period or one whose frame was
+lost is given another, or where the recorder ended badly; never for being slow.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 
 from cdp.data.align import select_ticks
 from cdp.data.episode import EpisodeReader
-from cdp.data.resample import NEAREST, resample
+from cdp.data.resample import NEAREST, NONE, half_period_ns, resample
 from cdp.data.spec import ObservationSpec
 
 NS = 1_000_000_000
@@ -334,13 +334,36 @@ def losses(stamps_ns: NDArray[np.int64], sent: Published, counted: int) -> Losse
     return Losses(int(numbers.max() - numbers.min()) + 1, len(np.unique(numbers)), counted)
 
 
-def alignment_errors_ns(episode: EpisodeReader, reference: str, stream: str) -> NDArray[np.int64]:
-    """Time (K,) between each tick of the policy rate and the nearest sample of ``stream``, over what both cover."""
-    stamps = np.sort(episode.stamps_ns(stream))
-    images = np.sort(episode.stamps_ns(reference))
+@dataclass(frozen=True)
+class Alignment:
+    """Rows (ticks of the policy rate) of one stream, aligned to the nearest sample within half a period, as ``cdp data collect`` aligns a camera.
+
+    Of ``arrived`` rows the frame nearest to the tick was stored, of ``lost`` ones it was not. ``worst_ns`` is the greatest time from a tick to the sample
+    given for it, over the arrived. ``empty`` arrived rows were given none; ``wrong`` lost ones were given another frame.
+    """
+
+    arrived: int
+    lost: int
+    worst_ns: int
+    empty: int
+    wrong: int
+
+
+def aligned(stamps_ns: NDArray[np.int64], images_ns: NDArray[np.int64], sent: Published) -> Alignment:
+    """Align a stream (N,) to the ticks among the reference's images (M,), over what both cover, and compare with what was published."""
+    stamps, images = np.sort(stamps_ns), np.sort(images_ns)
     ticks = images[select_ticks(images, ObservationSpec(camera_rate_hz=CAMERA_HZ))]
     ticks = ticks[(ticks >= stamps[0]) & (ticks <= stamps[-1])]
-    return np.abs(stamps[resample(stamps, ticks, NS, NEAREST)] - ticks)
+    tolerance_ns = half_period_ns(NS / sent.period_ns)
+    chosen = resample(stamps, ticks, tolerance_ns, NEAREST)
+    # Of a tick midway between two frames both are right; a stamp is a whole number of nanoseconds.
+    place = (ticks - sent.first_ns) / sent.period_ns
+    slack = 0.5 + 1.0 / sent.period_ns
+    right = np.stack([np.ceil(place - slack), np.floor(place + slack)], axis=-1)
+    there = np.isin(right, sent.numbers(stamps)).any(axis=-1)
+    given = chosen != NONE
+    errors = np.abs(stamps[chosen] - ticks)[there & given]
+    return Alignment(int(there.sum()), int((~there).sum()), int(errors.max(initial=0)), int((there & ~given).sum()), int((~there & given).sum()))
 
 
 def judge(run: Run, streams: list[str]) -> tuple[list[str], list[str]]:
@@ -350,19 +373,20 @@ def judge(run: Run, streams: list[str]) -> tuple[list[str], list[str]]:
         verdict = episode.labels.verdict
         for s in streams:
             found = losses(episode.stamps_ns(s), run.sent[s], episode.labels.dropped[s])
-            errors = alignment_errors_ns(episode, streams[0], s)
+            rows = aligned(episode.stamps_ns(s), episode.stamps_ns(streams[0]), run.sent[s])
             half_ns = run.sent[s].period_ns / 2
-            # A stamp is a whole number of nanoseconds.
-            beyond = int((errors > half_ns + 1).sum())
             lines.append(
                 f"{s}: {found.published} due, {run.sent[s].skipped} of them not sent in time; "
                 f"{found.stored} stored, {found.counted} lost and counted, {found.unseen} lost unseen; "
-                f"alignment error at most {errors.max() / 1e6:.2f} ms (half a period is {half_ns / 1e6:.2f} ms)"
+                f"{rows.arrived} rows whose frame arrived: alignment error at most {rows.worst_ns / 1e6:.2f} ms (half a period is {half_ns / 1e6:.2f} ms), "
+                f"{rows.empty} left empty; {rows.lost} rows whose frame was lost: {rows.lost - rows.wrong} left empty, {rows.wrong} given another frame"
             )
             if found.unseen:
                 faults.append(f"{found.unseen} of {s} were lost unseen")
-            if beyond > found.published - found.stored:
-                faults.append(f"{beyond} rows have no {s} within half a period, and only {found.published - found.stored} of it are missing")
+            if rows.worst_ns > half_ns + 1 or rows.empty:
+                faults.append(f"the {s} that arrived is not aligned within half a period: {rows.worst_ns / 1e6:.2f} ms, {rows.empty} rows empty")
+            if rows.wrong:
+                faults.append(f"{rows.wrong} rows whose {s} was lost were given another one")
         writer = verdict["writer"]
         seconds = (episode.labels.ended_ns - episode.info.started_ns) / NS
     latency, sync = writer["write_latency_ms"], writer["sync_ms"]
