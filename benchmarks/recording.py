@@ -3,9 +3,9 @@
 ``python benchmarks/recording.py [--seconds 60] [--cameras 3] [--seed 0] [--no-check]``
 
 Publishers are processes of their own; each message bears the time at which it was due, so that what was published is known to the last frame and a
-lost one is a hole in the stamps. Before the recorder, a bare subscriber that only counts hears the same publishers for a quarter of the time. It fails
-where a frame was lost that the episode does not own up to, where a row whose frame was stored is not aligned within half a period or one whose frame was
-lost is given another, or where the recorder ended badly; never for being slow.
+lost one is a hole in the stamps. Before the recorder, a bare subscriber that only counts hears the same publishers for a quarter of the time. It
+fails where a frame was lost that the episode does not own up to, where a row whose frame was stored is not aligned within half a period or one whose
+frame was lost is given another, or where the recorder ended badly; never for being slow.
 """
 
 from __future__ import annotations
@@ -338,8 +338,8 @@ def losses(stamps_ns: NDArray[np.int64], sent: Published, counted: int) -> Losse
 class Alignment:
     """Rows (ticks of the policy rate) of one stream, aligned to the nearest sample within half a period, as ``cdp data collect`` aligns a camera.
 
-    Of ``arrived`` rows the frame nearest to the tick was stored, of ``lost`` ones it was not. ``worst_ns`` is the greatest time from a tick to the sample
-    given for it, over the arrived. ``empty`` arrived rows were given none; ``wrong`` lost ones were given another frame.
+    Of ``arrived`` rows the frame nearest to the tick was stored, of ``lost`` ones it was not. ``worst_ns`` is the greatest time from a tick to the
+    sample given for it, over the arrived. ``empty`` arrived rows were given none; ``wrong`` lost ones were given another frame.
     """
 
     arrived: int
@@ -378,8 +378,9 @@ def judge(run: Run, streams: list[str]) -> tuple[list[str], list[str]]:
             lines.append(
                 f"{s}: {found.published} due, {run.sent[s].skipped} of them not sent in time; "
                 f"{found.stored} stored, {found.counted} lost and counted, {found.unseen} lost unseen; "
-                f"{rows.arrived} rows whose frame arrived: alignment error at most {rows.worst_ns / 1e6:.2f} ms (half a period is {half_ns / 1e6:.2f} ms), "
-                f"{rows.empty} left empty; {rows.lost} rows whose frame was lost: {rows.lost - rows.wrong} left empty, {rows.wrong} given another frame"
+                f"{rows.arrived} rows whose frame arrived: alignment error at most {rows.worst_ns / 1e6:.2f} ms "
+                f"(half a period is {half_ns / 1e6:.2f} ms), {rows.empty} left empty; "
+                f"{rows.lost} rows whose frame was lost: {rows.lost - rows.wrong} left empty, {rows.wrong} given another frame"
             )
             if found.unseen:
                 faults.append(f"{found.unseen} of {s} were lost unseen")

@@ -53,3 +53,4 @@ class Snapshot:
     path: str
     idle_s: float
     queue_fraction: float
+    writing: int

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -122,6 +123,11 @@ class Robot:
         self.until(future.done, client.srv_name)
         return future.result()
 
+    def written(self, path):
+        """The file of an episode that was kept, once it is there."""
+        self.until(Path(path).exists, f"the file {path}")
+        return path
+
     def start(self, **fields):
         return self.call(self.start_client, **{"task": "slide", "operator_name": "test", "seed": 3, **fields})
 
@@ -183,7 +189,7 @@ def test_episode_is_what_was_sent_and_gives_a_demonstration(robot, tmp_path):
     stamps = record(robot, 100)
     done = robot.call(robot.stop_client, keep=True, task_success=True, note="by test")
     assert done.success and done.frames == 10 and done.message.startswith("kept slide_")
-    with EpisodeReader(done.path) as episode:
+    with EpisodeReader(robot.written(done.path)) as episode:
         for stream in ("joint_pos", "joint_vel", "eef_pose", "gripper_width"):
             assert episode.stamps_ns(stream).tolist() == stamps
         assert episode.stamps_ns("agentview_image").tolist() == episode.column("action", "observation_stamp_ns").tolist() == stamps[::10]
@@ -229,7 +235,8 @@ def test_signal_in_the_middle_leaves_a_complete_interrupted_episode(robot, tmp_p
 def test_kill_in_the_middle_leaves_the_finished_and_the_next_start_recovers_the_rest(robot, tmp_path):
     robot.launch(tmp_path, "flush_period_s:=0.05")
     stamps = record(robot, 30)
-    path = robot.call(robot.stop_client, keep=True, task_success=True).path
+    path = robot.written(robot.call(robot.stop_client, keep=True, task_success=True).path)
+    robot.until(lambda: not journals(tmp_path), "the end of the writing")
     later = record(robot, 30)
     (rest,) = journals(tmp_path)
     # The status says what has arrived, the journal what is safe: it has stopped growing.
@@ -290,7 +297,7 @@ def test_cameras_and_topics_by_configuration(robot, tmp_path):
     robot.until(lambda: all(robot.received()[name] >= 5 for name in added), "the messages")
     done = robot.call(robot.stop_client, keep=True, task_success=True)
     assert done.success and done.verdict == "suspect" and list(done.warnings) == ["there is no action in it, so it gives no demonstration"]
-    with EpisodeReader(done.path) as episode:
+    with EpisodeReader(robot.written(done.path)) as episode:
         assert episode.streams == ("tactile", "wrench", "wrist")
         assert episode.stamps_ns("wrist").tolist() == episode.stamps_ns("wrench").tolist() == stamps
         assert episode.column("wrench").tolist() == [[0.0, k, 0.0, -1.0] for k in range(5)]
@@ -314,7 +321,8 @@ def test_buttons_call_small_services(robot, tmp_path):
     robot.until(lambda: robot.status.label == RecorderStatus.LABEL_SUCCESS, "the label in the status")
     kept = robot.call(clients["toggle"])
     assert kept.success and kept.message.startswith("kept slide_")
-    (path,) = tmp_path.glob("*.hdf5")
+    (path,) = [episode_of(journal) for journal in journals(tmp_path)] or tmp_path.glob("*.hdf5")
+    robot.written(path)
     with EpisodeReader(path) as episode:
         assert episode.labels.success and episode.labels.labelled
     assert robot.call(clients["begin"]).success

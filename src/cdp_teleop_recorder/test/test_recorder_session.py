@@ -24,7 +24,15 @@ ACTION = {"data": np.zeros(10), "observation_stamp_ns": 0, "source": 1, "deadman
 @pytest.fixture
 def session(tmp_path):
     parameters = RecorderParameters(directory=str(tmp_path), image_rate_hz=100.0, gripper_rate_hz=100.0, min_free_mb=0)
-    return RecorderSession(parameters, "system")
+    session = RecorderSession(parameters, "system")
+    yield session
+    session.wait()
+
+
+def written(session, outcome):
+    """The file of an episode that has ended, once it is there."""
+    session.wait()
+    return outcome.path
 
 
 def feed(session, start_ms, end_ms, without=(), actions=True):
@@ -44,11 +52,12 @@ def test_an_episode_from_start_to_file(session, tmp_path):
     now = session.snapshot(600 * MS)
     assert now.state is State.RECORDING and now.duration_s == 0.5 and dict(zip(now.streams, now.received, strict=True))["joint_pos"] == 50
     done = session.stop(True, True, "fine", 600 * MS)
-    assert done.success and done.frames == 50 and done.message == f"kept {started.episode}.hdf5"
+    assert done.success and done.frames == 50 and done.message == f"kept {started.episode}.hdf5, which is being written"
+    session.wait()
     feed(session, 600, 700)
     after = session.snapshot(700 * MS)
     assert after.state is State.IDLE and after.episodes == 1 and max(after.received) == 50
-    with EpisodeReader(done.path) as episode:
+    with EpisodeReader(written(session, done)) as episode:
         assert episode.info.task == "slide" and episode.info.seed == 4 and episode.info.config["image_rate_hz"] == 100.0
         assert episode.labels.success and episode.labels.note == "fine" and episode.labels.warnings == ()
         assert episode.stamps_ns("eef_pose").tolist() == [ms * MS for ms in range(100, 600, 10)]
@@ -85,7 +94,7 @@ def test_lost_messages_and_missing_actions_are_told(session):
     done = session.stop(True, True, "", 400 * MS)
     assert done.success and "there is no action in it" in done.message and "7 of agentview_image were dropped" in done.message
     assert "agentview_image came at 75.9 Hz instead of 100 Hz" in done.message
-    with EpisodeReader(done.path) as episode:
+    with EpisodeReader(written(session, done)) as episode:
         assert episode.labels.dropped["agentview_image"] == 7 and len(episode.labels.warnings) == 3
 
 
@@ -97,7 +106,7 @@ def test_interrupted_episode_is_kept_as_a_failure_or_discarded_when_short(sessio
     assert session.interrupt().path == "" and not list(tmp_path.iterdir())
     session.start("t", "o", 0, 500 * MS)
     feed(session, 500, 1700)
-    with EpisodeReader(session.interrupt().path) as episode:
+    with EpisodeReader(written(session, session.interrupt())) as episode:
         assert not episode.labels.success and episode.labels.note == "interrupted"
     assert session.leftovers() == []
 
@@ -125,7 +134,7 @@ def test_disk_failure_ends_the_episode_with_a_clear_error_and_keeps_what_was_rec
     assert warnings == {} and not ended.success and "No space left on device" in ended.message and "cut off" in ended.message
     after = session.snapshot(200 * MS)
     assert after.state is State.FAULT and "No space left" in after.message and session.tick(300 * MS) == ({}, None)
-    with EpisodeReader(ended.path) as episode:
+    with EpisodeReader(written(session, ended)) as episode:
         assert episode.stamps_ns("eef_pose")[0] == 100 * MS and any("cut off" in w for w in episode.labels.warnings) and not episode.labels.labelled
     assert not session.stop(True, True, "", 200 * MS).success
     assert session.start("t", "o", 0, 200 * MS).success and session.snapshot(200 * MS).state is State.RECORDING
@@ -138,7 +147,7 @@ def test_an_episode_ends_while_its_file_still_fits(tmp_path):
     feed(session, 0, 50)
     _, ended = session.tick(50 * MS)
     assert not ended.success and "MB are free, and its file needs as much as its journal" in ended.message
-    with EpisodeReader(ended.path) as episode:
+    with EpisodeReader(written(session, ended)) as episode:
         assert len(episode.stamps_ns("eef_pose")) == 5 and episode.labels.note.startswith("ended by the recorder")
 
 
@@ -154,7 +163,7 @@ def test_killed_session_is_recovered_by_the_next_with_its_label_and_verdict(sess
     again = RecorderSession(RecorderParameters(directory=str(tmp_path)), "system")
     (done,) = again.recover()
     assert done.path.stem == name and done.message.startswith(f"recovered {name}.hdf5: 20 agentview_image")
-    with EpisodeReader(done.path) as episode:
+    with EpisodeReader(written(session, done)) as episode:
         labels = episode.labels
         assert labels.recovered and labels.success and labels.labelled and labels.verdict["streams"]["eef_pose"]["received"] == 20
         assert episode.info.seed == 5 and episode.stamps_ns("joint_pos").tolist() == [ms * MS for ms in range(100, 300, 10)]
@@ -171,11 +180,11 @@ def test_buttons_begin_keep_redo_discard_and_label(session, tmp_path):
     assert redone.success and session.recording and not list(tmp_path.glob("*.hdf5"))
     feed(session, 200, 300)
     kept = session.toggle(300 * MS)
-    with EpisodeReader(kept.path) as episode:
+    with EpisodeReader(written(session, kept)) as episode:
         assert (episode.info.task, episode.info.operator, episode.info.seed) == ("slide", "anna", 9)
         assert episode.stamps_ns("eef_pose")[0] == 200 * MS and not episode.labels.labelled
     assert session.snapshot(0).label is None and session.label(True).success and session.snapshot(0).label is True
-    with EpisodeReader(kept.path) as episode:
+    with EpisodeReader(written(session, kept)) as episode:
         assert episode.labels.labelled and episode.labels.success and len(episode.stamps_ns("eef_pose")) == 10
     assert session.begin(300 * MS).success and session.snapshot(300 * MS).task == "slide"
     session.label(False)
@@ -192,7 +201,7 @@ def test_the_preroll_is_the_last_seconds_within_its_memory(tmp_path):
     session.start("t", "o", 0, 1000 * MS)
     feed(session, 1000, 1100)
     done = session.stop(True, True, "", 1100 * MS)
-    with EpisodeReader(done.path) as episode:
+    with EpisodeReader(written(session, done)) as episode:
         assert episode.info.started_ns == 1000 * MS
         assert episode.stamps_ns("eef_pose").tolist() == [ms * MS for ms in range(800, 1100, 10)]
         assert len(episode.stamps_ns("agentview_image")) == 30
@@ -233,7 +242,7 @@ def test_what_is_wrong_with_a_stream_is_told_at_once(session):
     text = "; ".join(done.warnings)
     assert "joint_pos is out of sync: 0.2" in text and "1 of gripper_width repeat a stamp" in text
     assert "eef_pose came at" in text and "agentview_image showed the same picture for 1.2 s" in text
-    with EpisodeReader(done.path) as episode:
+    with EpisodeReader(written(session, done)) as episode:
         verdict = episode.labels.verdict
         assert not verdict["good"] and verdict["streams"]["gripper_width"]["repeated_stamps"] == 1
         assert verdict["streams"]["agentview_image"]["repeated_pictures"] == 119
@@ -246,7 +255,7 @@ def test_the_arm_standing_still_is_found(session):
         still = 500 <= ms <= 1500
         session.add("joint_pos", ms * MS, ms * MS, {"data": np.full(7, 500 if still else ms) * 1e-3})
     assert session.snapshot(0).idle_s == 0.0
-    with EpisodeReader(session.stop(True, True, "", 3000 * MS).path) as episode:
+    with EpisodeReader(written(session, session.stop(True, True, "", 3000 * MS))) as episode:
         assert episode.labels.idle_ns == ((500 * MS, 1500 * MS),) and episode.labels.verdict["idle_s"] == 1.0
 
 

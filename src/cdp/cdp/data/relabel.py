@@ -10,6 +10,7 @@ import h5py
 
 from cdp.data.durable import part_of, sync_folder
 from cdp.data.episode import EpisodeReader
+from cdp.data.mcap_writer import mcap_of
 
 #: Folder beside the episodes that receives those which were discarded after they had been finished.
 DISCARDED = "discarded"
@@ -35,10 +36,13 @@ def relabel(path: Path, success: bool) -> None:
 
 
 def set_aside(path: Path) -> Path:
-    """Move the episode at ``path`` out of its folder, to :data:`DISCARDED` beside it; returns where it is. Raises OSError."""
+    """Move the episode at ``path``, and its MCAP file, out of its folder, to :data:`DISCARDED` beside it; returns where it is. Raises OSError."""
     folder = path.parent / DISCARDED
     folder.mkdir(exist_ok=True)
     target = folder / path.name
+    raw = mcap_of(path)
+    if raw.exists():
+        raw.replace(folder / raw.name)
     path.replace(target)
     sync_folder(path.parent)
     return target
