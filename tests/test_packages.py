@@ -46,6 +46,7 @@ REQUIREMENTS = {
     "gymnasium": "gymnasium",
     "zarr": "zarr",
     "rerun": "rerun-sdk",
+    "mcap": "mcap",
     "lerobot": None,  # in an environment of its own, tools/check_peers.sh
     "torchvision": None,  # comes with lerobot
     "OpenGL": None,  # comes with mujoco

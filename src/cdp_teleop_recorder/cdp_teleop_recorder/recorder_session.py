@@ -51,7 +51,7 @@ class RecorderSession:
         rates = parameters.rates_hz()
         self._watch = Watch(parameters, {name: spec.rate_hz or rates.get(name) for name, spec in self._specs().items()})
         self._preroll = PreRoll(round(parameters.preroll_s * NS_PER_S), parameters.preroll_mb)
-        self._mcap = McapTrack(parameters, raw or {})
+        self._mcap = McapTrack(parameters, {} if raw is None else raw)
         self._finisher = Finisher(self._on_made)
         self._made: list[Made] = []
         self._failed: dict[str, str] = {}

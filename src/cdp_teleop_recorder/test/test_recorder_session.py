@@ -1,9 +1,18 @@
 """The recorder's decisions, without ROS: when it starts, what it counts, how an episode ends."""
 
+import shutil
+import threading
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from cdp.data.episode import EpisodeReader
+from cdp.data.journal import journals
+from cdp.data.mcap_writer import McapTopic
+from cdp.data.recover import recover
+from cdp.data.sealed import SealedEpisode
+from cdp_teleop_recorder.recorder_finisher import MOST_WAITING
 from cdp_teleop_recorder.recorder_parameters import RecorderParameters
 from cdp_teleop_recorder.recorder_preroll import PreRoll
 from cdp_teleop_recorder.recorder_session import RecorderSession
@@ -257,6 +266,140 @@ def test_the_arm_standing_still_is_found(session):
     assert session.snapshot(0).idle_s == 0.0
     with EpisodeReader(written(session, session.stop(True, True, "", 3000 * MS))) as episode:
         assert episode.labels.idle_ns == ((500 * MS, 1500 * MS),) and episode.labels.verdict["idle_s"] == 1.0
+
+
+RAW = {"/a": McapTopic("std_msgs/msg/String", "string data")}
+
+
+def raw_session(tmp_path, **changes):
+    parameters = RecorderParameters(directory=str(tmp_path), required_streams=(), min_free_mb=0, mcap=True, **changes)
+    return RecorderSession(parameters, "system", raw=RAW)
+
+
+def test_raw_messages_go_beside_their_episode_with_their_preroll_and_away_with_it(tmp_path):
+    reader = pytest.importorskip("mcap.reader", reason="mcap is not installed: pip install -r requirements/mcap.txt")
+    session = raw_session(tmp_path, preroll_s=0.2)
+    for ms in range(0, 2000, 10):
+        if ms == 1000:
+            session.start("t", "anna", 7, ms * MS)
+        session.add_raw("/a", ms * MS, ms * MS + 1, b"%d" % ms)
+    path = Path(written(session, session.stop(True, True, "", 2000 * MS)))
+    raw = path.with_suffix(".mcap")
+    with raw.open("rb") as file:
+        made = reader.make_reader(file)
+        assert [int(m.data) for _, _, m in made.iter_messages()] == list(range(800, 2000, 10))
+        (about,) = made.iter_metadata()
+        assert (about.metadata["episode"], about.metadata["operator"], about.metadata["seed"]) == (path.stem, "anna", "7")
+    with EpisodeReader(path) as episode:
+        assert episode.labels.verdict["mcap"] == {"error": None, "topics": {"/a": {"taken": 120, "lost": 0}}}
+    assert session.redo(2000 * MS).success and session.stop(False, None, "", 2000 * MS).success
+    assert [p.name for p in tmp_path.iterdir()] == ["discarded"]
+    assert {p.name for p in (tmp_path / "discarded").iterdir()} == {path.name, raw.name}
+
+
+def test_raw_messages_that_cannot_be_written_cost_the_episode_nothing(tmp_path):
+    pytest.importorskip("mcap", reason="mcap is not installed: pip install -r requirements/mcap.txt")
+    session = raw_session(tmp_path)
+    session.start("t", "o", 0, 0)
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    session._mcap.writer._writer.add_message = full
+    feed(session, 0, 100)
+    session.add_raw("/a", 1, 2, b"1")
+    session._mcap.writer._thread.join()
+    assert "the MCAP file was cut off: [Errno 28] No space left" in session.tick(100 * MS)[0]["mcap/failed"]
+    session.add_raw("/a", 3, 4, b"2")
+    feed(session, 100, 500)
+    done = session.stop(True, True, "", 500 * MS)
+    assert done.success and done.verdict == "suspect" and any("1 of /a are not in the MCAP file" in text for text in done.warnings)
+    with EpisodeReader(written(session, done)) as episode:
+        assert len(episode.stamps_ns("eef_pose")) == 50 and "No space left" in episode.labels.verdict["mcap"]["error"]
+    assert "could not be finished" in session.made()[0].notes[0]
+    assert any("recovered" in result.message or "no complete chunk" in result.message for result in session.recover())
+
+
+def test_no_mcap_file_is_a_warning_and_it_ends_before_the_episode_lacks_room(tmp_path, monkeypatch):
+    pytest.importorskip("mcap", reason="mcap is not installed: pip install -r requirements/mcap.txt")
+    session = raw_session(tmp_path)
+    monkeypatch.setattr("cdp_teleop_recorder.recorder_mcap.McapWriter", lambda *_, **__: fail_to_open())
+    session.start("t", "o", 0, 0)
+    session.add_raw("/a", 1, 2, b"1")
+    assert "there is no MCAP file: no such device" in session.tick(0)[0]["mcap/failed"]
+    assert any("there is no MCAP file" in text for text in session.stop(True, True, "", 1).warnings)
+    session.wait()
+    monkeypatch.undo()
+    session.start("t", "o", 0, 2)
+    monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 200_000_000}))
+    session.add_raw("/a", 3, 4, b"1")
+    # 32 MB are kept for the episode; 256 MB may wait for the MCAP file.
+    warnings, ended = session.tick(3)
+    assert ended is None and "only 200 MB are free" in warnings["mcap/failed"] and session.recording
+    path = Path(written(session, session.stop(True, True, "", 4)))
+    assert path.exists() and path.with_suffix(".mcap").exists()
+
+
+def fail_to_open():
+    raise OSError("no such device")
+
+
+class Held:
+    """Holds the making of files until it is let go."""
+
+    def __init__(self, monkeypatch):
+        self.gate = threading.Event()
+        make = SealedEpisode.make
+        monkeypatch.setattr(SealedEpisode, "make", lambda sealed, **how: (self.gate.wait(), make(sealed, **how))[1])
+
+
+def test_episodes_go_on_while_the_files_of_others_are_made_up_to_a_bound(session, tmp_path, monkeypatch):
+    held = Held(monkeypatch)
+    feed(session, 0, 100)
+    paths = []
+    for k in range(MOST_WAITING):
+        assert session.start("t", "o", k, 100 * MS).success
+        feed(session, 100, 200)
+        paths.append(Path(session.stop(True, None, "", 200 * MS).path))
+        now = session.snapshot(200 * MS)
+        assert now.state is State.WRITING and now.writing == k + 1 and session.final(session.last) is None
+    assert "the files of 3 episodes are still being made" in session.start("t", "o", 9, 200 * MS).message
+    assert not any(path.exists() for path in paths) and len(journals(tmp_path)) == 3
+    # Asked of the last one while it waits, as of one that is finished.
+    assert session.label(True).success
+    # A recorder that is killed now loses nothing, not even the label.
+    copy = tmp_path / "after_a_kill"
+    copy.mkdir()
+    for journal in journals(tmp_path):
+        shutil.copy(journal, copy)
+    assert all(result.done for result in recover(copy))
+    for k, path in enumerate(paths):
+        with EpisodeReader(copy / path.name) as episode:
+            assert episode.info.seed == k and episode.labels.labelled == (k == 2) and not episode.labels.recovered
+    assert "is moved to discarded when it is written" in session.discard(200 * MS).message
+    held.gate.set()
+    session.wait()
+    assert session.snapshot(200 * MS).state is State.IDLE and session.snapshot(0).episodes == 2
+    assert [p.exists() for p in paths] == [True, True, False] and session.final(session.last) is session.last
+    with EpisodeReader(tmp_path / "discarded" / paths[2].name) as episode:
+        assert episode.labels.success and episode.labels.labelled and len(episode.stamps_ns("eef_pose")) == 10
+    assert [made.error for made in session.made()] == ["", "", ""]
+
+
+def test_a_file_that_cannot_be_made_is_told_and_its_journal_kept(session, tmp_path):
+    feed(session, 0, 100)
+    session.start("t", "o", 0, 100 * MS)
+    feed(session, 100, 200)
+    # Half a file that is a folder: nothing can take its place.
+    (tmp_path / f".{session._writer.path.name}.part" / "in_the_way").mkdir(parents=True)
+    done = session.stop(True, True, "", 200 * MS)
+    session.wait()
+    failed = session.final(done)
+    assert not failed.success and "what was recorded is kept in" in failed.message and "cdp data recover" in failed.message
+    after = session.snapshot(200 * MS)
+    assert after.state is State.FAULT and after.episodes == 0 and after.path == "" and len(journals(tmp_path)) == 1
+    assert session.start("t", "o", 0, 200 * MS).success
+    session.interrupt()
 
 
 @pytest.mark.parametrize(("lags_ms", "late"), [((5, 30), ()), ((5, 250), ("b",)), ((300, 310), ()), ((400, 5), ("a",))])
