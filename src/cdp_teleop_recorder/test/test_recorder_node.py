@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from geometry_msgs.msg import PoseStamped, WrenchStamped
 from rclpy.action import ActionClient
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.serialization import serialize_message
 from sensor_msgs.msg import CompressedImage, Image, JointState
 from std_msgs.msg import Float64MultiArray
 from std_srvs.srv import SetBool, Trigger
@@ -27,6 +29,7 @@ from cdp.data.collect import collect
 from cdp.data.episode import EpisodeReader
 from cdp.data.images import encode_jpeg
 from cdp.data.journal import episode_of, journals
+from cdp.data.mcap_recover import mcap_parts
 from cdp.data.spec import ObservationSpec
 
 DEADLINE_S = 30.0
@@ -257,6 +260,83 @@ def test_kill_in_the_middle_leaves_the_finished_and_the_next_start_recovers_the_
             assert episode.stamps_ns("joint_pos").tolist() == sent and episode.labels.recovered == (file != path)
 
 
+def raw_messages(path):
+    """Of an MCAP file: by topic, publish time, log time and bytes of each message, and the messages themselves by mcap_ros2's decoder."""
+    from mcap.reader import make_reader
+    from mcap_ros2.decoder import DecoderFactory
+
+    stored, decoded = defaultdict(list), defaultdict(list)
+    with Path(path).open("rb") as file:
+        for _, channel, message, value in make_reader(file, validate_crcs=True, decoder_factories=[DecoderFactory()]).iter_decoded_messages():
+            stored[channel.topic].append((message.publish_time, message.log_time, message.data))
+            decoded[channel.topic].append(value)
+    return stored, decoded
+
+
+def test_raw_messages_beside_the_episode_are_the_bytes_that_were_sent(robot, tmp_path):
+    pytest.importorskip("mcap_ros2", reason="mcap-ros2-support is not installed: pip install -r requirements/mcap.txt")
+    qos = QoSProfile(depth=100, reliability=ReliabilityPolicy.RELIABLE)
+    robot.publishers["wrench"] = robot.node.create_publisher(WrenchStamped, "/wrench", qos)
+    robot.launch(tmp_path, "mcap:=true", "mcap_topics:=['/wrench geometry_msgs/msg/WrenchStamped']", "mcap_compression:=zstd")
+    sent = defaultdict(list)
+    for name, publisher in robot.publishers.items():
+
+        def publish(message, topic=publisher.topic_name, publish=publisher.publish):
+            # As bytes: what lies between two fields to align them is not the same each time a message is serialized.
+            sent[topic].append(serialize_message(message))
+            publish(sent[topic][-1])
+
+        robot.publishers[name].publish = publish
+    robot.start_when_alive()
+    sent.clear()
+    first_ns = robot.now_ns()
+    stamps = [first_ns + k * 10 * MS for k in range(50)]
+    for k, t_ns in enumerate(stamps):
+        robot.moment(t_ns, k, 10 + k)
+        wrench = WrenchStamped().wrench
+        wrench.force.y = float(k)
+        robot.say("wrench", t_ns, wrench=wrench)
+        robot.executor.spin_once(timeout_sec=0.001)
+    robot.until(lambda: robot.received()["joint_pos"] >= 50 and robot.received()["task_state"] >= 5, "the messages")
+    done = robot.call(robot.stop_client, keep=True, task_success=True)
+    assert done.path and robot.written(done.path)
+    stored, decoded = raw_messages(Path(done.path).with_suffix(".mcap"))
+    assert set(stored) == {p.topic_name for p in robot.publishers.values()}
+    with EpisodeReader(done.path) as episode:
+        for topic, stream in (("/joint_states", "joint_pos"), ("/agentview/image_raw", "agentview_image"), ("/wrench", None)):
+            published, arrived, data = zip(*stored[topic], strict=True)
+            assert list(data) == sent[topic] and list(published) == (stamps[::10] if topic == "/agentview/image_raw" else stamps)
+            if stream is not None:
+                np.testing.assert_allclose(arrived, episode.column(stream, "receive_ns"), atol=50 * MS)
+        assert episode.labels.verdict["mcap"]["topics"]["/joint_states"] == {"taken": 50, "lost": 0}
+    picture, joints = decoded["/agentview/image_raw"][3], decoded["/joint_states"][7]
+    assert (picture.height, picture.width, picture.encoding) == (240, 320, "rgb8") and set(bytes(picture.data)) == {40}
+    assert joints.name == [f"fr3_joint{i}" for i in range(7, 0, -1)] and joints.position == [float(i) for i in range(7, 0, -1)]
+    assert decoded["/wrench"][9].wrench.force.y == 9.0 and decoded["/cdp/action/operator"][2].horizon == 1
+
+
+def test_kill_in_the_middle_leaves_the_raw_messages_of_the_whole_chunks(robot, tmp_path):
+    pytest.importorskip("mcap_ros2", reason="mcap-ros2-support is not installed: pip install -r requirements/mcap.txt")
+    robot.launch(tmp_path, "mcap:=true", "flush_period_s:=0.05")
+    record(robot, 60)
+    (part,) = mcap_parts(tmp_path)
+    begun = part.stat().st_size
+    robot.until(lambda: part.stat().st_size > begun + 10_000, "a chunk")
+    robot.process.kill()
+    robot.process.wait(DEADLINE_S)
+    robot.status = None
+    robot.launch(tmp_path, "mcap:=true")
+    robot.process.send_signal(signal.SIGINT)
+    said, _ = robot.process.communicate(timeout=DEADLINE_S)
+    (episode,) = tmp_path.glob("*.hdf5")
+    assert f"recovered {episode.stem}.mcap" in said and f"recovered {episode.name}" in said
+    assert {p.suffix for p in tmp_path.iterdir()} == {".hdf5", ".mcap"}
+    stored, _ = raw_messages(episode.with_suffix(".mcap"))
+    with EpisodeReader(episode) as reader:
+        published = [t for t, *_ in stored["/joint_states"]]
+        assert len(published) > 10 and published == reader.stamps_ns("joint_pos").tolist()[: len(published)]
+
+
 def test_cameras_and_topics_by_configuration(robot, tmp_path):
     """A second, compressed camera stored raw; a typed topic by fields; one without a header and of a width that only its messages know."""
     qos = QoSProfile(depth=100, reliability=ReliabilityPolicy.RELIABLE)
@@ -385,6 +465,8 @@ def test_an_action_records_one_episode_by_time_by_service_or_not_at_all(robot, t
         ),
         (["topics:=[a]", "topic.a.topic:=/a", "topic.a.type:=std_msgs/msg/Header", "topic.a.fields:=[stamp.day]"], "has no field 'stamp.day'"),
         (["cameras:=[joint_pos]"], "cameras: 'joint_pos' is the name of another stream already"),
+        (["mcap:=true", "mcap_topics:=['/tf']"], "mcap_topics: the recorder does not subscribe to /tf; a further topic is named with its type"),
+        (["mcap:=true", "mcap_topics:=['/a nowhere_msgs/msg/A']"], "the package nowhere_msgs of 'nowhere_msgs/msg/A' is not installed"),
         (["required_streams:=[wrist]"], "required_streams: 'wrist' is not one of agentview_image"),
     ],
 )
