@@ -13,7 +13,7 @@ from cdp.data.relabel import relabel, set_aside
 from cdp.data.sealed import SealedEpisode
 
 #: So many episodes may wait for their files; each takes the disk of a journal, and none is lost if the recorder ends.
-MOST_WAITING = 3
+MOST_WAITING = 5
 
 
 @dataclass
