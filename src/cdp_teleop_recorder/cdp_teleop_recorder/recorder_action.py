@@ -66,7 +66,7 @@ class RecordAction:
 
     def _answer(self, goal: ServerGoalHandle, ended: Outcome) -> None:
         """The result of a goal, once the file is there."""
-        outcome = self._session.final(ended)
+        outcome = self._session.kept.final(ended)
         if outcome is None:
             self._ended.append((goal, ended))
             return

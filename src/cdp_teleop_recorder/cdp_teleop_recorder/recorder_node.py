@@ -84,7 +84,7 @@ class RecorderNode(Node):
         outcome = self.session.interrupt()
         if outcome is not None:
             self.get_logger().warning(f"interrupted: {outcome.message}")
-        self.session.wait()
+        self.session.kept.wait()
         self._tell_made()
 
     def now_ns(self) -> int:
@@ -191,7 +191,7 @@ class RecorderNode(Node):
         self._publish_status()
 
     def _tell_made(self) -> None:
-        for made in self.session.made():
+        for made in self.session.kept.made():
             for note in made.notes:
                 self.get_logger().warning(note)
             if made.error:

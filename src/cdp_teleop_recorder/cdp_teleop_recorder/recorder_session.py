@@ -15,14 +15,14 @@ from cdp.data.episode_writer import EpisodeWriter
 from cdp.data.mcap_recover import mcap_parts, recover_mcaps
 from cdp.data.mcap_writer import McapTopic, McapWriter
 from cdp.data.recover import Recovered, recover
-from cdp.data.relabel import DISCARDED, relabel, set_aside
 from cdp.data.streams import IMAGE_STREAM, STREAM_SPECS, StreamSpec
-from cdp_teleop_recorder.recorder_finisher import MOST_WAITING, Ending, Finisher, Made
+from cdp_teleop_recorder.recorder_finisher import MOST_WAITING, Made
+from cdp_teleop_recorder.recorder_kept import KeptEpisodes
 from cdp_teleop_recorder.recorder_mcap import McapTrack
 from cdp_teleop_recorder.recorder_parameters import RecorderParameters
 from cdp_teleop_recorder.recorder_preroll import PreRoll
 from cdp_teleop_recorder.recorder_streams import NS_PER_S
-from cdp_teleop_recorder.recorder_types import Outcome, Snapshot, State
+from cdp_teleop_recorder.recorder_types import Outcome, Snapshot, idle_state, recording_state
 from cdp_teleop_recorder.recorder_watch import Watch
 
 # An interrupted episode shorter than this holds nothing worth keeping.
@@ -52,15 +52,11 @@ class RecorderSession:
         self._watch = Watch(parameters, {name: spec.rate_hz or rates.get(name) for name, spec in self._specs().items()})
         self._preroll = PreRoll(round(parameters.preroll_s * NS_PER_S), parameters.preroll_mb)
         self._mcap = McapTrack(parameters, {} if raw is None else raw)
-        self._finisher = Finisher(self._on_made)
-        self._made: list[Made] = []
-        self._failed: dict[str, str] = {}
+        self.kept = KeptEpisodes(self._on_made)
         self._writer: EpisodeWriter | None = None
         self._newest_receive_ns = 0
-        self._episodes = 0
         self._episode, self._task, self._operator, self._seed = "", parameters.task, parameters.operator_name, _UNKNOWN_SEED
         self._label: bool | None = None
-        self._path: Path | None = None
         self._warnings: tuple[str, ...] = ()
         self._writing = self._fault = False
         self._message = "idle"
@@ -107,7 +103,7 @@ class RecorderSession:
             return Outcome(False, f"{self._writer.path.name} is being recorded; stop it first")
         if reasons := self._watch.silent(self._parameters.required_streams, now_ns):
             return Outcome(False, f"not started: {'; '.join(reasons)}; nothing is recorded")
-        if len(self._finisher.waiting) >= MOST_WAITING:
+        if self.kept.waiting >= MOST_WAITING:
             return Outcome(False, f"not started: the files of {MOST_WAITING} episodes are still being made; wait for one; nothing is recorded")
         info = EpisodeInfo(task, operator, seed, now_ns, self._clock, to_mapping(self._parameters))
         try:
@@ -152,9 +148,8 @@ class RecorderSession:
         writer.drain()
         labels = self._labels(writer, raw, note, now_ns)
         warnings = self._warnings = labels.warnings
-        self._episodes, self._path = self._episodes + 1, writer.path
         frames, path = writer.received.get(IMAGE_STREAM, 0), str(writer.path)
-        self._finisher.add(Ending(writer.seal(labels), raw))
+        self.kept.keep(writer, raw, labels)
         if writer.error is not None:
             self._fault = True
             self._message = f"{writer.path.name} was cut off: {writer.error}; what was recorded until then is kept; make room"
@@ -163,43 +158,19 @@ class RecorderSession:
         return Outcome(True, self._message, path=path, frames=frames, warnings=warnings)
 
     def _on_made(self, made: Made) -> None:
-        """In the finisher's thread: an episode's file is there, or could not be made."""
-        self._made.append(made)
+        """In another thread: an episode's file is there, or could not be made."""
         if made.error:
-            self._failed[str(made.path)] = made.error
-            self._fault, self._message, self._episodes = True, made.error, self._episodes - 1
-            self._path = None if self._path == made.path else self._path
+            self._fault, self._message = True, made.error
         elif self._message.startswith(f"kept {made.path.name}"):
             self._message = self._message.replace(", which is being written", "", 1)
-
-    def made(self) -> list[Made]:
-        """What became of episodes whose files were being made, since this was asked the last time."""
-        made, self._made = self._made, []
-        return made
-
-    def final(self, outcome: Outcome) -> Outcome | None:
-        """The outcome of a stop once the file is there, or could not be made; None until then."""
-        if Path(outcome.path) in self._finisher.waiting:
-            return None
-        failed = self._failed.get(outcome.path)
-        return outcome if failed is None else Outcome(False, failed)
-
-    def wait(self) -> None:
-        """Until the files of all episodes that have ended are there."""
-        self._finisher.wait()
 
     def discard(self, now_ns: int) -> Outcome:
         """Drop the episode in progress; where there is none, set the last one aside."""
         if self._writer is not None:
             return self.stop(False, None, "", now_ns)
-        if self._path is None:
-            return Outcome(False, "no episode is being recorded, and none was kept before that could be discarded")
-        try:
-            where = f"it is moved to {DISCARDED} when it is written" if self._finisher.set_aside(self._path) else f"moved to {set_aside(self._path)}"
-        except OSError as error:
-            return Outcome(False, f"{self._path.name} could not be moved: {error}; it is kept")
-        self._message, self._path, self._episodes = f"discarded {self._path.name}: {where}", None, self._episodes - 1
-        return Outcome(True, self._message)
+        outcome = self.kept.discard_last()
+        self._message = outcome.message if outcome.success else self._message
+        return outcome
 
     def redo(self, now_ns: int) -> Outcome:
         """Discard the episode, the one in progress or else the last, and start it anew: same task, operator and seed."""
@@ -213,16 +184,10 @@ class RecorderSession:
     def label(self, success: bool) -> Outcome:
         """Say whether the episode, the one in progress or else the last, succeeded."""
         word = "a success" if success else "a failure"
-        if self._writer is None:
-            if self._path is None:
-                return Outcome(False, "there is no episode to label")
-            try:
-                if not self._finisher.label(self._path, success):
-                    relabel(self._path, success)
-            except (OSError, EpisodeError) as error:
-                return Outcome(False, f"{self._path.name} could not be labelled: {error}; it is kept as it was")
+        if self._writer is None and (refused := self.kept.label_last(success)) is not None:
+            return refused
         self._label = success
-        return Outcome(True, f"{self._episode} is {word}", path=str(self._path or ""))
+        return Outcome(True, f"{self._episode} is {word}", path=str(self.kept.path or ""))
 
     def interrupt(self) -> Outcome | None:
         """End an episode because the recorder has to stop: kept as a failure with the note ``interrupted``, or discarded where it has just begun."""
@@ -237,7 +202,7 @@ class RecorderSession:
         if writer is None:
             return {}, None
         free = shutil.disk_usage(self._folder).free
-        needed = writer.journal_bytes + self._finisher.needed_bytes + self._parameters.reserve_mb * _BYTES_PER_MB
+        needed = writer.journal_bytes + self.kept.needed_bytes + self._parameters.reserve_mb * _BYTES_PER_MB
         self._mcap.make_room(free, needed)
         if writer.error is not None or free < needed:
             reason = writer.error or f"only {free // _BYTES_PER_MB} MB are free, and its file needs as much as its journal"
@@ -256,40 +221,27 @@ class RecorderSession:
 
     def snapshot(self, now_ns: int) -> Snapshot:
         """The state to publish."""
-        writer, duration_s = self._writer, 0.0
-        state, message = State.FAULT if self._fault else State.IDLE, self._message
-        lost: Mapping[str, int] = {}
-        if writer is not None:
-            state, lost = State.RECORDING, writer.lost
-            duration_s = max(0.0, (now_ns - writer.info.started_ns) / NS_PER_S)
-            if self._writing:
-                state, message = State.WRITING, f"writing {self._episode}"
-            if writer.error is not None:
-                state, message = State.FAULT, f"{self._episode} cannot be written: {writer.error}"
-        self._writing = False
-        waiting = self._finisher.waiting
-        if waiting and state is State.IDLE:
-            state = State.WRITING
-        monitors = self._watch.monitors
+        writing, self._writing = self._writing, False
+        writer = self._writer
+        if writer is None:
+            state, message = idle_state(self._fault, self.kept.waiting), self._message
+        else:
+            state, message = recording_state(writer.error, writing, self._episode, self._message)
         return Snapshot(
             state=state,
             message=message,
-            episodes=self._episodes,
+            episodes=self.kept.count,
             episode=self._episode,
-            duration_s=duration_s,
-            streams=tuple(monitors),
-            received=tuple(m.received for m in monitors.values()),
-            dropped=tuple(m.dropped + lost.get(name, 0) for name, m in monitors.items()),
-            rate_hz=tuple(m.newest_rate_hz() or 0.0 for m in monitors.values()),
-            lag_s=tuple((m.lag_ns or 0.0) / NS_PER_S for m in monitors.values()),
+            duration_s=0.0 if writer is None else max(0.0, (now_ns - writer.info.started_ns) / NS_PER_S),
+            **self._watch.snapshot({} if writer is None else writer.lost),
             warnings=self._warnings,
             task=self._task,
             operator=self._operator,
             label=self._label,
-            path=str(self._path or ""),
+            path=str(self.kept.path or ""),
             idle_s=self._watch.idle_s() if writer is not None else 0.0,
             queue_fraction=writer.queue_fraction if writer is not None else 0.0,
-            writing=len(waiting),
+            writing=self.kept.waiting,
         )
 
     def _open(self, info: EpisodeInfo) -> EpisodeWriter:
@@ -302,7 +254,7 @@ class RecorderSession:
             image_queue_size=p.image_queue,
             flush_period_s=p.flush_period_s,
         )
-        free_mb = (shutil.disk_usage(self._folder).free - self._finisher.needed_bytes) // _BYTES_PER_MB
+        free_mb = (shutil.disk_usage(self._folder).free - self.kept.needed_bytes) // _BYTES_PER_MB
         if free_mb < p.min_free_mb:
             writer.discard()
             raise EpisodeError(f"not started: {self._folder} has {free_mb} MB free, less than {p.min_free_mb} MB; make room")

@@ -35,12 +35,12 @@ def session(tmp_path):
     parameters = RecorderParameters(directory=str(tmp_path), image_rate_hz=100.0, gripper_rate_hz=100.0, min_free_mb=0)
     session = RecorderSession(parameters, "system")
     yield session
-    session.wait()
+    session.kept.wait()
 
 
 def written(session, outcome):
     """The file of an episode that has ended, once it is there."""
-    session.wait()
+    session.kept.wait()
     return outcome.path
 
 
@@ -62,7 +62,7 @@ def test_an_episode_from_start_to_file(session, tmp_path):
     assert now.state is State.RECORDING and now.duration_s == 0.5 and dict(zip(now.streams, now.received, strict=True))["joint_pos"] == 50
     done = session.stop(True, True, "fine", 600 * MS)
     assert done.success and done.frames == 50 and done.message == f"kept {started.episode}.hdf5, which is being written"
-    session.wait()
+    session.kept.wait()
     feed(session, 600, 700)
     after = session.snapshot(700 * MS)
     assert after.state is State.IDLE and after.episodes == 1 and max(after.received) == 50
@@ -316,7 +316,7 @@ def test_raw_messages_that_cannot_be_written_cost_the_episode_nothing(tmp_path):
     assert done.success and done.verdict == "suspect" and any("1 of /a are not in the MCAP file" in text for text in done.warnings)
     with EpisodeReader(written(session, done)) as episode:
         assert len(episode.stamps_ns("eef_pose")) == 50 and "No space left" in episode.labels.verdict["mcap"]["error"]
-    assert "could not be finished" in session.made()[0].notes[0]
+    assert "could not be finished" in session.kept.made()[0].notes[0]
     assert any("recovered" in result.message or "no complete chunk" in result.message for result in session.recover())
 
 
@@ -328,7 +328,7 @@ def test_no_mcap_file_is_a_warning_and_it_ends_before_the_episode_lacks_room(tmp
     session.add_raw("/a", 1, 2, b"1")
     assert "there is no MCAP file: no such device" in session.tick(0)[0]["mcap/failed"]
     assert any("there is no MCAP file" in text for text in session.stop(True, True, "", 1).warnings)
-    session.wait()
+    session.kept.wait()
     monkeypatch.undo()
     session.start("t", "o", 0, 2)
     monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 200_000_000}))
@@ -362,7 +362,7 @@ def test_episodes_go_on_while_the_files_of_others_are_made_up_to_a_bound(session
         feed(session, 100, 200)
         paths.append(Path(session.stop(True, None, "", 200 * MS).path))
         now = session.snapshot(200 * MS)
-        assert now.state is State.WRITING and now.writing == k + 1 and session.final(session.last) is None
+        assert now.state is State.WRITING and now.writing == k + 1 and session.kept.final(session.last) is None
     assert f"the files of {MOST_WAITING} episodes are still being made" in session.start("t", "o", 9, 200 * MS).message
     assert not any(path.exists() for path in paths) and len(journals(tmp_path)) == MOST_WAITING
     # Asked of the last one while it waits, as of one that is finished.
@@ -378,12 +378,12 @@ def test_episodes_go_on_while_the_files_of_others_are_made_up_to_a_bound(session
             assert episode.info.seed == k and episode.labels.labelled == (path == paths[-1]) and not episode.labels.recovered
     assert "is moved to discarded when it is written" in session.discard(200 * MS).message
     held.gate.set()
-    session.wait()
+    session.kept.wait()
     assert session.snapshot(200 * MS).state is State.IDLE and session.snapshot(0).episodes == MOST_WAITING - 1
-    assert [p.exists() for p in paths] == [True] * (MOST_WAITING - 1) + [False] and session.final(session.last) is session.last
+    assert [p.exists() for p in paths] == [True] * (MOST_WAITING - 1) + [False] and session.kept.final(session.last) is session.last
     with EpisodeReader(tmp_path / "discarded" / paths[-1].name) as episode:
         assert episode.labels.success and episode.labels.labelled and len(episode.stamps_ns("eef_pose")) == 10
-    assert [made.error for made in session.made()] == [""] * MOST_WAITING
+    assert [made.error for made in session.kept.made()] == [""] * MOST_WAITING
 
 
 def test_a_file_that_cannot_be_made_is_told_and_its_journal_kept(session, tmp_path):
@@ -393,8 +393,8 @@ def test_a_file_that_cannot_be_made_is_told_and_its_journal_kept(session, tmp_pa
     # Half a file that is a folder: nothing can take its place.
     (tmp_path / f".{session._writer.path.name}.part" / "in_the_way").mkdir(parents=True)
     done = session.stop(True, True, "", 200 * MS)
-    session.wait()
-    failed = session.final(done)
+    session.kept.wait()
+    failed = session.kept.final(done)
     assert not failed.success and "what was recorded is kept in" in failed.message and "cdp data recover" in failed.message
     after = session.snapshot(200 * MS)
     assert after.state is State.FAULT and after.episodes == 0 and after.path == "" and len(journals(tmp_path)) == 1
