@@ -4,8 +4,9 @@
 
 Each round forks a process that records one episode after another, through the recorder's own session and writer (without ROS, whose start would take
 most of the time; the node's own test kills the node), and SIGKILLs it at a moment drawn from the seed: while it starts, records, brings a file to
-the disk or recovers. It tells through a pipe what it had finished and what it knew to be on the disk. Then the episodes are recovered, in every
-fourth round by a process that is killed too, and everything is compared with what was sent, number by number.
+the disk or recovers. It tells through a pipe which episodes it had ended and what it knew to be on the disk. The process that was making a file is
+killed as well, or in every third round outlives it. Then the episodes are recovered, in every fourth round by a process that is killed too, and
+everything is compared with what was sent, number by number.
 
 With the disk filling up, the folder is on a file system in memory that is all but full, mounted in a name space of our own, so that the system itself
 says that there is no room; where the system grants no such name space, a limit on the size of a file stands in for it, and the first line says so.
@@ -14,6 +15,7 @@ says that there is no room; where the system grants no such name space, a limit 
 from __future__ import annotations
 
 import argparse
+import ctypes
 import os
 import resource
 import select
@@ -25,7 +27,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 
 import numpy as np
@@ -47,8 +49,9 @@ MOUNTED = "CDP_CRASH_MOUNTED"
 DISK_MB = 64
 # What is left of it, in bytes: less than the episodes of a life, and with the recorder's reserve of 1 MB above it in some rounds.
 ROOM_BYTES = (100_000, 1_600_000)
-LONGEST_LIFE_S = 1.5
-LONGEST_LIFE_ON_A_FULL_DISK_S = 2.0
+LONGEST_LIFE_S = 3.0
+LONGEST_LIFE_ON_A_FULL_DISK_S = 3.0
+PR_SET_CHILD_SUBREAPER = 36
 
 
 class LossError(Exception):
@@ -98,8 +101,29 @@ def wait_for_the_writer(session: RecorderSession) -> None:
         time.sleep(0.001)
 
 
-def killed(life_s: float, work: Callable[[Callable[[str], None]], None]) -> list[str]:
-    """Run ``work`` in a process of its own and kill it after ``life_s``; returns the lines that it told before."""
+def adopt_orphans() -> None:
+    """From here on a process whose parent was killed becomes ours: the recorder's that makes a file outlives it."""
+    if ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0):
+        raise OSError(ctypes.get_errno(), "prctl")
+
+
+def children() -> set[int]:
+    """Our processes."""
+    found = set()
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            if int(path.read_text().rsplit(")", 1)[1].split()[1]) == os.getpid():
+                found.add(int(path.parent.name))
+    return found
+
+
+def killed(life_s: float, work: Callable[[Callable[[str], None]], None], spare_orphans: bool = False) -> list[str]:
+    """Run ``work`` in a process of its own and kill it after ``life_s``; returns the lines that it told before.
+
+    What it had started itself is killed with it, or waited for.
+    """
+    adopt_orphans()
+    before = children()
     receiving, sending = os.pipe()
     child = os.fork()
     if child == 0:
@@ -119,6 +143,10 @@ def killed(life_s: float, work: Callable[[Callable[[str], None]], None]) -> list
             told += piece
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
+    for orphan in children() - before:
+        if not spare_orphans:
+            os.kill(orphan, signal.SIGKILL)
+        os.waitpid(orphan, 0)
     while piece := os.read(receiving, 65536):
         told += piece
     os.close(receiving)
@@ -187,7 +215,7 @@ def rounds(kills: int, seed: int, folder: Path, disk: Disk | None) -> Counter[st
                 limit()
                 record_for_ever(folder, seed, tell, reserve_mb)
 
-            lines = killed(float(rng.uniform(0.0, longest_s)), work)
+            lines = killed(float(rng.uniform(0.0, longest_s)), work, spare_orphans=number % 3 == 0)
             if disk:
                 # As long as there is no room, a recovery may fail; it must cost nothing.
                 recover(folder)

@@ -1,11 +1,11 @@
 """What the recorder loses, and how late and how large it is: cameras at 30 Hz and joint states at 1 kHz, through real nodes, on two cores.
 
-``python benchmarks/recording.py [--seconds 60] [--cameras 3] [--seed 0] [--no-check]``
+``python benchmarks/recording.py [--seconds 60] [--cameras 3] [--seed 0] [--mcap lz4] [--no-check]``
 
 Publishers are processes of their own; each message bears the time at which it was due, so that what was published is known to the last frame and a
-lost one is a hole in the stamps. Before the recorder, a bare subscriber that only counts hears the same publishers for a quarter of the time: what it
-loses too is the machine's doing. It fails where a frame was lost that the episode does not own up to, where frames that were stored cannot be aligned
-within half a period, or where the recorder ended badly; never for being slow.
+lost one is a hole in the stamps. Before the recorder, a bare subscriber that only counts hears the same publishers for a quarter of the time. It
+fails where a frame was lost that the episode does not own up to, where a row whose frame was stored is not aligned within half a period or one whose
+frame was lost is given another, or where the recorder ended badly; never for being slow.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ from numpy.typing import NDArray
 
 from cdp.data.align import select_ticks
 from cdp.data.episode import EpisodeReader
-from cdp.data.resample import NEAREST, resample
+from cdp.data.mcap_writer import mcap_of
+from cdp.data.resample import NEAREST, NONE, half_period_ns, resample
 from cdp.data.spec import ObservationSpec
 
 NS = 1_000_000_000
@@ -168,7 +169,7 @@ def listen(streams: list[str]) -> None:
 class Bench:
     """Publishers, a listener and the recorder as processes in one domain."""
 
-    def __init__(self, cameras: int, seed: int, folder: Path) -> None:
+    def __init__(self, cameras: int, seed: int, folder: Path, mcap: str) -> None:
         import rclpy
         from cdp_msgs.msg import RecorderStatus
         from cdp_msgs.srv import StartEpisode, StopEpisode
@@ -176,7 +177,7 @@ class Bench:
         from rclpy.qos import DurabilityPolicy, QoSProfile
 
         self.streams = [*CAMERAS[:cameras], JOINTS]
-        self.folder, self.seed = folder, seed
+        self.folder, self.seed, self.mcap = folder, seed, mcap
         domain = random.SystemRandom().randint(1, 100)
         self.environment = {**os.environ, "ROS_DOMAIN_ID": str(domain), "OMP_NUM_THREADS": "1"}
         self.context = rclpy.Context()
@@ -217,6 +218,7 @@ class Bench:
             # On a busy machine pictures are late; how late is what is measured.
             "silent_after_s": 60.0,
             "cameras": f"[{', '.join(added)}]",
+            **({"mcap": "true", "mcap_compression": self.mcap} if self.mcap else {}),
             **{f"camera.{name}.topic": topic_of(name) for name in added},
             **{f"{name}_topic": "''" for name in ("pose", "gripper", "operator", "policy", "task")},
         }
@@ -281,6 +283,7 @@ class Run:
     peak_mb: float
     cpu_s: float
     stop_s: float
+    made_s: float
     code: int
 
 
@@ -300,6 +303,9 @@ def record(bench: Bench, seconds: float) -> Run:
     began_s = time.monotonic()
     answer = bench.call(bench.stop, keep=True, task_success=True)
     stop_s = time.monotonic() - began_s
+    # The streams go on, as they do while the next episode is recorded.
+    bench.until(lambda: bench.status.writing == 0 and Path(answer.path).exists(), f"the file: {answer.message}")
+    made_s = time.monotonic() - began_s
     sent = {s: Published(*p) for publisher in publishers for s, p in ended(publisher).items()}
     status = dict(line.split(":", 1) for line in Path(f"/proc/{recorder.pid}/status").read_text().splitlines())
     times = Path(f"/proc/{recorder.pid}/stat").read_text().rsplit(")", 1)[1].split()
@@ -308,7 +314,7 @@ def record(bench: Bench, seconds: float) -> Run:
     if not answer.path:
         raise SystemExit(f"the recorder kept nothing: {answer.message}")
     cpu_s = (int(times[11]) + int(times[12])) / os.sysconf("SC_CLK_TCK")
-    return Run(Path(answer.path), list(answer.warnings), sent, int(status["VmHWM"].split()[0]) / 1e3, cpu_s, stop_s, recorder.returncode)
+    return Run(Path(answer.path), list(answer.warnings), sent, int(status["VmHWM"].split()[0]) / 1e3, cpu_s, stop_s, made_s, recorder.returncode)
 
 
 # ---- what came of it -----------------------------------------------------------------------------------------------------------------------------
@@ -334,13 +340,36 @@ def losses(stamps_ns: NDArray[np.int64], sent: Published, counted: int) -> Losse
     return Losses(int(numbers.max() - numbers.min()) + 1, len(np.unique(numbers)), counted)
 
 
-def alignment_errors_ns(episode: EpisodeReader, reference: str, stream: str) -> NDArray[np.int64]:
-    """Time (K,) between each tick of the policy rate and the nearest sample of ``stream``, over what both cover."""
-    stamps = np.sort(episode.stamps_ns(stream))
-    images = np.sort(episode.stamps_ns(reference))
+@dataclass(frozen=True)
+class Alignment:
+    """Rows (ticks of the policy rate) of one stream, aligned to the nearest sample within half a period, as ``cdp data collect`` aligns a camera.
+
+    Of ``arrived`` rows the frame nearest to the tick was stored, of ``lost`` ones it was not. ``worst_ns`` is the greatest time from a tick to the
+    sample given for it, over the arrived. ``empty`` arrived rows were given none; ``wrong`` lost ones were given another frame.
+    """
+
+    arrived: int
+    lost: int
+    worst_ns: int
+    empty: int
+    wrong: int
+
+
+def aligned(stamps_ns: NDArray[np.int64], images_ns: NDArray[np.int64], sent: Published) -> Alignment:
+    """Align a stream (N,) to the ticks among the reference's images (M,), over what both cover, and compare with what was published."""
+    stamps, images = np.sort(stamps_ns), np.sort(images_ns)
     ticks = images[select_ticks(images, ObservationSpec(camera_rate_hz=CAMERA_HZ))]
     ticks = ticks[(ticks >= stamps[0]) & (ticks <= stamps[-1])]
-    return np.abs(stamps[resample(stamps, ticks, NS, NEAREST)] - ticks)
+    tolerance_ns = half_period_ns(NS / sent.period_ns)
+    chosen = resample(stamps, ticks, tolerance_ns, NEAREST)
+    # Of a tick midway between two frames both are right; a stamp is a whole number of nanoseconds.
+    place = (ticks - sent.first_ns) / sent.period_ns
+    slack = 0.5 + 1.0 / sent.period_ns
+    right = np.stack([np.ceil(place - slack), np.floor(place + slack)], axis=-1)
+    there = np.isin(right, sent.numbers(stamps)).any(axis=-1)
+    given = chosen != NONE
+    errors = np.abs(stamps[chosen] - ticks)[there & given]
+    return Alignment(int(there.sum()), int((~there).sum()), int(errors.max(initial=0)), int((there & ~given).sum()), int((~there & given).sum()))
 
 
 def judge(run: Run, streams: list[str]) -> tuple[list[str], list[str]]:
@@ -350,19 +379,21 @@ def judge(run: Run, streams: list[str]) -> tuple[list[str], list[str]]:
         verdict = episode.labels.verdict
         for s in streams:
             found = losses(episode.stamps_ns(s), run.sent[s], episode.labels.dropped[s])
-            errors = alignment_errors_ns(episode, streams[0], s)
+            rows = aligned(episode.stamps_ns(s), episode.stamps_ns(streams[0]), run.sent[s])
             half_ns = run.sent[s].period_ns / 2
-            # A stamp is a whole number of nanoseconds.
-            beyond = int((errors > half_ns + 1).sum())
             lines.append(
                 f"{s}: {found.published} due, {run.sent[s].skipped} of them not sent in time; "
                 f"{found.stored} stored, {found.counted} lost and counted, {found.unseen} lost unseen; "
-                f"alignment error at most {errors.max() / 1e6:.2f} ms (half a period is {half_ns / 1e6:.2f} ms)"
+                f"{rows.arrived} rows whose frame arrived: alignment error at most {rows.worst_ns / 1e6:.2f} ms "
+                f"(half a period is {half_ns / 1e6:.2f} ms), {rows.empty} left empty; "
+                f"{rows.lost} rows whose frame was lost: {rows.lost - rows.wrong} left empty, {rows.wrong} given another frame"
             )
             if found.unseen:
                 faults.append(f"{found.unseen} of {s} were lost unseen")
-            if beyond > found.published - found.stored:
-                faults.append(f"{beyond} rows have no {s} within half a period, and only {found.published - found.stored} of it are missing")
+            if rows.worst_ns > half_ns + 1 or rows.empty:
+                faults.append(f"the {s} that arrived is not aligned within half a period: {rows.worst_ns / 1e6:.2f} ms, {rows.empty} rows empty")
+            if rows.wrong:
+                faults.append(f"{rows.wrong} rows whose {s} was lost were given another one")
         writer = verdict["writer"]
         seconds = (episode.labels.ended_ns - episode.info.started_ns) / NS
     latency, sync = writer["write_latency_ms"], writer["sync_ms"]
@@ -373,8 +404,13 @@ def judge(run: Run, streams: list[str]) -> tuple[list[str], list[str]]:
     size_mb = run.path.stat().st_size / 1e6
     load = 100 * run.cpu_s / seconds
     lines.append(
-        f"peak memory {run.peak_mb:.0f} MB, {load:.0f} % of a core over {seconds:.1f} s; file of {size_mb:.0f} MB, made in {run.stop_s:.1f} s"
+        f"peak memory {run.peak_mb:.0f} MB, {load:.0f} % of a core over {seconds:.1f} s; "
+        f"stop answered after {run.stop_s:.2f} s, file of {size_mb:.0f} MB there after {run.made_s:.1f} s"
     )
+    if "mcap" in verdict:
+        counts = verdict["mcap"]["topics"].values()
+        raw_mb = mcap_of(run.path).stat().st_size / 1e6
+        lines.append(f"MCAP: {sum(c['taken'] for c in counts)} messages, {sum(c['lost'] for c in counts)} lost and counted; file of {raw_mb:.0f} MB")
     if run.code:
         faults.append(f"the recorder ended with {run.code}")
     return lines, faults
@@ -386,6 +422,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--seconds", type=float, default=60.0, help="length of the episode [s]")
     parser.add_argument("--cameras", type=int, default=3, choices=range(1, len(CAMERAS) + 1), help="cameras of 640x480 at 30 Hz")
     parser.add_argument("--seed", type=int, default=0, help="of the pictures")
+    parser.add_argument("--mcap", default="", choices=("zstd", "lz4", "none"), help="write the raw messages too, so compressed")
     parser.add_argument("--no-check", action="store_true", help="never fail")
     parser.add_argument("--publish", help=argparse.SUPPRESS)
     parser.add_argument("--listen", help=argparse.SUPPRESS)
@@ -396,7 +433,7 @@ def main(argv: list[str] | None = None) -> int:
         listen(args.listen.split(","))
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:CORES])
     with tempfile.TemporaryDirectory(prefix="cdp_bench_") as folder:
-        bench = Bench(args.cameras, args.seed, Path(folder))
+        bench = Bench(args.cameras, args.seed, Path(folder), args.mcap)
         try:
             missing = baseline(bench, max(3.0, args.seconds / 4))
             say(f"{len(os.sched_getaffinity(0))} cores, load {os.getloadavg()[0]:.1f} from others and us")

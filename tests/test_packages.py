@@ -50,6 +50,7 @@ REQUIREMENTS = {
     "fastapi": "fastapi",
     "starlette": "starlette",
     "uvicorn": "uvicorn",
+    "mcap": "mcap",
     "lerobot": None,  # in an environment of its own, tools/check_peers.sh
     "torchvision": None,  # comes with lerobot
     "OpenGL": None,  # comes with mujoco

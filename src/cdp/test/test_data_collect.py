@@ -1,7 +1,9 @@
 """Collecting: the numbers are those of the episodes, a bad episode costs only itself, the file keeps the layout's rules."""
 
 import argparse
+import json
 import re
+from dataclasses import replace
 
 import h5py
 import numpy as np
@@ -198,3 +200,22 @@ def test_further_streams_are_aligned_beside_the_robots(reach, tmp_path):
         assert list(obs["wrench"].attrs["fields"]) == ["x"] and obs["wrist"].shape == (4, 4, 6, 3)
     with pytest.raises(CollectError, match=r"no wrist within 0.050 s of the image of row 0 of 4"):
         collect(record(60), out, ObservationSpec(), also=("wrist",))
+
+
+def test_rows_with_an_older_sample_because_a_newer_one_was_lost_are_counted(reach, tmp_path):
+    """At 100 Hz a sample of 40 ms stands in for four that were lost: the row is kept, as the running policy would keep it, and marked."""
+    made = reach(ticks=4)
+    streams = {
+        **STREAM_SPECS,
+        "joint_pos": replace(STREAM_SPECS["joint_pos"], rate_hz=100.0),
+        "eef_pose": replace(STREAM_SPECS["eef_pose"], rate_hz=100.0),
+    }
+    writer = EpisodeWriter(tmp_path / "episodes", EpisodeInfo("reach", "t", 0, made.start_ns, "sim"), streams=streams)
+    tick_ns = made.image_stamp_ns(3)
+    for stream, stamp_ns, values in made.messages():
+        if stream != "joint_pos" or not tick_ns - 35 * MS < stamp_ns <= tick_ns:
+            writer.append(stream, stamp_ns, stamp_ns, values)
+    writer.finish(EpisodeLabels(True, "", made.start_ns))
+    collect(tmp_path / "episodes", tmp_path / "demos.hdf5", ObservationSpec(), valid_fraction=0.0)
+    with h5py.File(tmp_path / "demos.hdf5") as file:
+        assert json.loads(file["data/demo_0"].attrs["late_rows"]) == {"joint_pos": 1, "eef_pose": 0, "gripper_width": 0}

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from cdp.data.align import latest_at_or_before
 from cdp.data.episode import EpisodeInfo, EpisodeLabels, EpisodeReader
 from cdp.data.episode_writer import EpisodeWriter
-from cdp.data.journal import JournalBusyError, JournalEmptyError, JournalError, JournalReader, JournalWriter, Kind, journal_of, journals
+from cdp.data.journal import JournalBusyError, JournalEmptyError, JournalError, JournalReader, JournalWriter, journal_of, journals
+from cdp.data.journal_record import Kind
 from cdp.data.latency import Latencies
 from cdp.data.recover import recover
 from cdp.data.resample import HOLD, NEAREST, NONE, resample

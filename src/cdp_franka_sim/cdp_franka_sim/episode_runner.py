@@ -40,6 +40,8 @@ PEER_DEADLINE_S = 60.0
 SERVICE_DEADLINE_S = 20.0
 # The simulator refuses a reset while commands still arrive; a disengaged guard falls silent within a few ticks.
 RETRIES = 50
+# A recorder takes no more episodes while it makes the files of several.
+START_RETRIES = 300
 VIDEO_EVERY = 3
 
 
@@ -224,7 +226,7 @@ class EpisodeRunner(Node):
 
     def _start_recording(self, seed: int) -> None:
         # A recorder that has only just come up has not heard every stream yet, and says so.
-        for _ in range(RETRIES):
+        for _ in range(START_RETRIES):
             answer = self._call(self._start, StartEpisode.Request(task=self.task, operator_name="scripted", seed=seed))
             if answer.success:
                 return

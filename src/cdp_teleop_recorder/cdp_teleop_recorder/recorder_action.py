@@ -22,6 +22,7 @@ class RecordAction:
     def __init__(self, node: Node, session: RecorderSession, now_ns: Callable[[], int]) -> None:
         self._session, self._now_ns = session, now_ns
         self._goal: ServerGoalHandle | None = None
+        self._ended: list[tuple[ServerGoalHandle, Outcome]] = []
         self._server = ActionServer(
             node,
             RecordEpisode,
@@ -34,6 +35,9 @@ class RecordAction:
 
     def tick(self) -> None:
         """Tell how the episode goes, and end it when it is due, cancelled, or has ended otherwise."""
+        ended, self._ended = self._ended, []
+        for each in ended:
+            self._answer(*each)
         goal = self._goal
         if goal is None:
             return
@@ -58,6 +62,14 @@ class RecordAction:
 
     def _end(self, goal: ServerGoalHandle, outcome: Outcome) -> None:
         self._goal = None
+        self._answer(goal, outcome)
+
+    def _answer(self, goal: ServerGoalHandle, ended: Outcome) -> None:
+        """The result of a goal, once the file is there."""
+        outcome = self._session.kept.final(ended)
+        if outcome is None:
+            self._ended.append((goal, ended))
+            return
 
         def answer(handle: ServerGoalHandle) -> RecordEpisode.Result:
             if handle.is_cancel_requested:

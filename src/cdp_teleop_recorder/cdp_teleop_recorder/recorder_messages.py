@@ -88,6 +88,7 @@ def status_message(snapshot: Snapshot) -> RecorderStatus:
         path=snapshot.path,
         idle_s=snapshot.idle_s,
         queue_fraction=snapshot.queue_fraction,
+        writing=snapshot.writing,
     )
 
 

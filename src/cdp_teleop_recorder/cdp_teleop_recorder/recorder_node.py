@@ -27,6 +27,7 @@ from cdp_teleop_recorder import recorder_messages as messages
 from cdp_teleop_recorder.recorder_action import RecordAction
 from cdp_teleop_recorder.recorder_messages import UnfitMessageError
 from cdp_teleop_recorder.recorder_parameters import RecorderParameters
+from cdp_teleop_recorder.recorder_raw import RawTopics
 from cdp_teleop_recorder.recorder_services import RecorderServices
 from cdp_teleop_recorder.recorder_session import RecorderSession
 from cdp_teleop_recorder.recorder_sources import Sources, image_type
@@ -54,12 +55,14 @@ class RecorderNode(Node):
         self._settings = p = read(self, RecorderParameters)
         self._sources = Sources(self, p)
         sim_time = bool(self.get_parameter("use_sim_time").value)
-        self.session = RecorderSession(p, "sim" if sim_time else "system", self._sources.specs)
+        self._streams = StreamThread("cdp_recorder_streams")
+        self._raw = RawTopics(self._streams.node, p, self.now_ns, lambda *message: self.session.add_raw(*message))
+        self.session = RecorderSession(p, "sim" if sim_time else "system", self._sources.specs, self._raw.topics)
         self._recover()
         self._warned_ns: dict[str, int] = {}
-        self._streams = StreamThread("cdp_recorder_streams")
         self._subscribe(p)
         self._subscribe_added()
+        self._raw.subscribe_further()
         latched = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL)
         self._status = self.create_publisher(RecorderStatus, "/cdp/recorder/status", latched)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
@@ -81,6 +84,8 @@ class RecorderNode(Node):
         outcome = self.session.interrupt()
         if outcome is not None:
             self.get_logger().warning(f"interrupted: {outcome.message}")
+        self.session.kept.wait()
+        self._tell_made()
 
     def now_ns(self) -> int:
         """Time by the node's clock."""
@@ -129,7 +134,7 @@ class RecorderNode(Node):
                 self.get_logger().warning(f"{topic} is not recorded: {error}", throttle_duration_sec=_WARN_PERIOD_S)
 
         if topic:
-            self._streams.node.create_subscription(kind, topic, receive, qos)
+            self._raw.subscribe(kind, topic, qos, receive)
 
     def _take_image(self, stream: str) -> Callable[[Any, int], None]:
         def take(message: Image | CompressedImage, now_ns: int) -> None:
@@ -181,8 +186,18 @@ class RecorderNode(Node):
                 self.get_logger().warning(text)
         if ended is not None:
             self.get_logger().error(ended.message)
+        self._tell_made()
         self._action.tick()
         self._publish_status()
+
+    def _tell_made(self) -> None:
+        for made in self.session.kept.made():
+            for note in made.notes:
+                self.get_logger().warning(note)
+            if made.error:
+                self.get_logger().error(made.error)
+            else:
+                self.get_logger().info(f"{made.path.name} is written")
 
     def _publish_status(self) -> None:
         message = messages.status_message(self.session.snapshot(self.now_ns()))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from cdp.config import setting
+from cdp.data.mcap_writer import COMPRESSIONS
 from cdp.data.streams import IMAGE_STREAM
 
 JOINT_NAMES = tuple(f"fr3_joint{i}" for i in range(1, 8))
@@ -65,6 +66,14 @@ class RecorderParameters:
     frozen_after_s: float = setting(1.0, low=0.0, high=60.0, help="the same picture for so long is reported: a camera has hung; 0 never reports")
     idle_after_s: float = setting(0.5, low=0.05, high=60.0, help="an arm that has not moved for so long is idle")
     idle_joint_rad: float = setting(1e-3, low=0.0, high=1.0, help="motion of a joint below this is none; of the gripper in metres")
+    mcap: bool = setting(False, help="write the messages as they came beside each episode too, as <episode>.mcap; needs requirements/mcap.txt")
+    mcap_topics: tuple[str, ...] = setting(
+        (), help="of the recorder's topics only these, '/a'; none: all of them. A further one with its type: '/tf tf2_msgs/msg/TFMessage'"
+    )
+    mcap_compression: str = setting(
+        "lz4", choices=COMPRESSIONS, help="of the chunks of an MCAP file; zstd is smaller and costs several times as much"
+    )
+    mcap_queue_mb: int = setting(256, low=1, high=100_000, help="messages that may wait to be written as MCAP [MB]; one beyond is lost and counted")
     task: str = setting("episode", help="task of an episode that a button starts")
     operator_name: str = setting("", help="operator of an episode that a button starts")
 

@@ -15,6 +15,18 @@ class State(IntEnum):
     FAULT = 3
 
 
+def idle_state(fault: bool, waiting: int) -> State:
+    """While nothing is recorded, with so many files yet to be made."""
+    return State.FAULT if fault else State.WRITING if waiting else State.IDLE
+
+
+def recording_state(error: str | None, ending: bool, episode: str, message: str) -> tuple[State, str]:
+    """While ``episode`` is recorded, and what is said of it: ``error`` is why nothing is stored any more, ``ending`` that it is just being ended."""
+    if error is not None:
+        return State.FAULT, f"{episode} cannot be written: {error}"
+    return (State.WRITING, f"writing {episode}") if ending else (State.RECORDING, message)
+
+
 @dataclass(frozen=True)
 class Outcome:
     """Answer to a request: ``path``, ``frames`` and ``warnings`` of a finished episode, ``episode`` of one that was started."""
@@ -53,3 +65,4 @@ class Snapshot:
     path: str
     idle_s: float
     queue_fraction: float
+    writing: int

@@ -54,6 +54,17 @@ class Watch:
         """Messages of the episode that never arrived, by stream."""
         return {name: monitor.dropped for name, monitor in self.monitors.items()}
 
+    def snapshot(self, lost: Mapping[str, int]) -> dict[str, Any]:
+        """The streams in a :class:`cdp_teleop_recorder.recorder_types.Snapshot`; ``lost`` by the writer, by stream."""
+        monitors = self.monitors
+        return {
+            "streams": tuple(monitors),
+            "received": tuple(m.received for m in monitors.values()),
+            "dropped": tuple(m.dropped + lost.get(name, 0) for name, m in monitors.items()),
+            "rate_hz": tuple(m.newest_rate_hz() or 0.0 for m in monitors.values()),
+            "lag_s": tuple((m.lag_ns or 0.0) / NS_PER_S for m in monitors.values()),
+        }
+
     def warnings_now(self, writer: EpisodeWriter, now_ns: int) -> dict[str, str]:
         """What is wrong with the episode in progress, by stream and kind of fault."""
         p = self._parameters

@@ -5,6 +5,7 @@ import random
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import rclpy
@@ -108,6 +109,11 @@ class Robot:
         future = client.call_async(client.srv_type.Request(**fields))
         self.until(future.done, client.srv_name)
         return future.result()
+
+    def written(self, path):
+        """The file of an episode that was kept, once it is there."""
+        self.until(Path(path).exists, f"the file {path}")
+        return path
 
     def start(self, **fields):
         return self.call(self.start_client, **{"task": "slide", "operator_name": "test", "seed": 3, **fields})

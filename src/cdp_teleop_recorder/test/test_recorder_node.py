@@ -3,6 +3,8 @@
 import signal
 import subprocess
 import sys
+from collections import defaultdict
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from cdp_msgs.msg import RecorderStatus
 from geometry_msgs.msg import WrenchStamped
 from rclpy.action import ActionClient
 from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.serialization import serialize_message
 from recorder_robot import DEADLINE_S, ENTRY, MS, Robot, record
 from sensor_msgs.msg import CompressedImage
 from std_msgs.msg import Float64MultiArray
@@ -21,6 +24,7 @@ from cdp.data.collect import collect
 from cdp.data.episode import EpisodeReader
 from cdp.data.images import encode_jpeg
 from cdp.data.journal import episode_of, journals
+from cdp.data.mcap_recover import mcap_parts
 from cdp.data.spec import ObservationSpec
 
 
@@ -37,7 +41,7 @@ def test_episode_is_what_was_sent_and_gives_a_demonstration(robot, tmp_path):
     stamps = record(robot, 100)
     done = robot.call(robot.stop_client, keep=True, task_success=True, note="by test")
     assert done.success and done.frames == 10 and done.message.startswith("kept slide_")
-    with EpisodeReader(done.path) as episode:
+    with EpisodeReader(robot.written(done.path)) as episode:
         for stream in ("joint_pos", "joint_vel", "eef_pose", "gripper_width"):
             assert episode.stamps_ns(stream).tolist() == stamps
         assert episode.stamps_ns("agentview_image").tolist() == episode.column("action", "observation_stamp_ns").tolist() == stamps[::10]
@@ -83,7 +87,8 @@ def test_signal_in_the_middle_leaves_a_complete_interrupted_episode(robot, tmp_p
 def test_kill_in_the_middle_leaves_the_finished_and_the_next_start_recovers_the_rest(robot, tmp_path):
     robot.launch(tmp_path, "flush_period_s:=0.05")
     stamps = record(robot, 30)
-    path = robot.call(robot.stop_client, keep=True, task_success=True).path
+    path = robot.written(robot.call(robot.stop_client, keep=True, task_success=True).path)
+    robot.until(lambda: not journals(tmp_path), "the end of the writing")
     later = record(robot, 30)
     (rest,) = journals(tmp_path)
     # The status says what has arrived, the journal what is safe: it has stopped growing.
@@ -102,6 +107,83 @@ def test_kill_in_the_middle_leaves_the_finished_and_the_next_start_recovers_the_
     for file, sent in ((path, stamps), (episode_of(rest), later)):
         with EpisodeReader(file) as episode:
             assert episode.stamps_ns("joint_pos").tolist() == sent and episode.labels.recovered == (file != path)
+
+
+def raw_messages(path):
+    """Of an MCAP file: by topic, publish time, log time and bytes of each message, and the messages themselves by mcap_ros2's decoder."""
+    from mcap.reader import make_reader
+    from mcap_ros2.decoder import DecoderFactory
+
+    stored, decoded = defaultdict(list), defaultdict(list)
+    with Path(path).open("rb") as file:
+        for _, channel, message, value in make_reader(file, validate_crcs=True, decoder_factories=[DecoderFactory()]).iter_decoded_messages():
+            stored[channel.topic].append((message.publish_time, message.log_time, message.data))
+            decoded[channel.topic].append(value)
+    return stored, decoded
+
+
+def test_raw_messages_beside_the_episode_are_the_bytes_that_were_sent(robot, tmp_path):
+    pytest.importorskip("mcap_ros2", reason="mcap-ros2-support is not installed: pip install -r requirements/mcap.txt")
+    qos = QoSProfile(depth=100, reliability=ReliabilityPolicy.RELIABLE)
+    robot.publishers["wrench"] = robot.node.create_publisher(WrenchStamped, "/wrench", qos)
+    robot.launch(tmp_path, "mcap:=true", "mcap_topics:=['/wrench geometry_msgs/msg/WrenchStamped']", "mcap_compression:=zstd")
+    sent = defaultdict(list)
+    for name, publisher in robot.publishers.items():
+
+        def publish(message, topic=publisher.topic_name, publish=publisher.publish):
+            # As bytes: what lies between two fields to align them is not the same each time a message is serialized.
+            sent[topic].append(serialize_message(message))
+            publish(sent[topic][-1])
+
+        robot.publishers[name].publish = publish
+    robot.start_when_alive()
+    sent.clear()
+    first_ns = robot.now_ns()
+    stamps = [first_ns + k * 10 * MS for k in range(50)]
+    for k, t_ns in enumerate(stamps):
+        robot.moment(t_ns, k, 10 + k)
+        wrench = WrenchStamped().wrench
+        wrench.force.y = float(k)
+        robot.say("wrench", t_ns, wrench=wrench)
+        robot.executor.spin_once(timeout_sec=0.001)
+    robot.until(lambda: robot.received()["joint_pos"] >= 50 and robot.received()["task_state"] >= 5, "the messages")
+    done = robot.call(robot.stop_client, keep=True, task_success=True)
+    assert done.path and robot.written(done.path)
+    stored, decoded = raw_messages(Path(done.path).with_suffix(".mcap"))
+    assert set(stored) == {p.topic_name for p in robot.publishers.values()}
+    with EpisodeReader(done.path) as episode:
+        for topic, stream in (("/joint_states", "joint_pos"), ("/agentview/image_raw", "agentview_image"), ("/wrench", None)):
+            published, arrived, data = zip(*stored[topic], strict=True)
+            assert list(data) == sent[topic] and list(published) == (stamps[::10] if topic == "/agentview/image_raw" else stamps)
+            if stream is not None:
+                np.testing.assert_allclose(arrived, episode.column(stream, "receive_ns"), atol=50 * MS)
+        assert episode.labels.verdict["mcap"]["topics"]["/joint_states"] == {"taken": 50, "lost": 0}
+    picture, joints = decoded["/agentview/image_raw"][3], decoded["/joint_states"][7]
+    assert (picture.height, picture.width, picture.encoding) == (240, 320, "rgb8") and set(bytes(picture.data)) == {40}
+    assert joints.name == [f"fr3_joint{i}" for i in range(7, 0, -1)] and joints.position == [float(i) for i in range(7, 0, -1)]
+    assert decoded["/wrench"][9].wrench.force.y == 9.0 and decoded["/cdp/action/operator"][2].horizon == 1
+
+
+def test_kill_in_the_middle_leaves_the_raw_messages_of_the_whole_chunks(robot, tmp_path):
+    pytest.importorskip("mcap_ros2", reason="mcap-ros2-support is not installed: pip install -r requirements/mcap.txt")
+    robot.launch(tmp_path, "mcap:=true", "flush_period_s:=0.05")
+    record(robot, 60)
+    (part,) = mcap_parts(tmp_path)
+    begun = part.stat().st_size
+    robot.until(lambda: part.stat().st_size > begun + 10_000, "a chunk")
+    robot.process.kill()
+    robot.process.wait(DEADLINE_S)
+    robot.status = None
+    robot.launch(tmp_path, "mcap:=true")
+    robot.process.send_signal(signal.SIGINT)
+    said, _ = robot.process.communicate(timeout=DEADLINE_S)
+    (episode,) = tmp_path.glob("*.hdf5")
+    assert f"recovered {episode.stem}.mcap" in said and f"recovered {episode.name}" in said
+    assert {p.suffix for p in tmp_path.iterdir()} == {".hdf5", ".mcap"}
+    stored, _ = raw_messages(episode.with_suffix(".mcap"))
+    with EpisodeReader(episode) as reader:
+        published = [t for t, *_ in stored["/joint_states"]]
+        assert len(published) > 10 and published == reader.stamps_ns("joint_pos").tolist()[: len(published)]
 
 
 def test_cameras_and_topics_by_configuration(robot, tmp_path):
@@ -144,7 +226,7 @@ def test_cameras_and_topics_by_configuration(robot, tmp_path):
     robot.until(lambda: all(robot.received()[name] >= 5 for name in added), "the messages")
     done = robot.call(robot.stop_client, keep=True, task_success=True)
     assert done.success and done.verdict == "suspect" and list(done.warnings) == ["there is no action in it, so it gives no demonstration"]
-    with EpisodeReader(done.path) as episode:
+    with EpisodeReader(robot.written(done.path)) as episode:
         assert episode.streams == ("tactile", "wrench", "wrist")
         assert episode.stamps_ns("wrist").tolist() == episode.stamps_ns("wrench").tolist() == stamps
         assert episode.column("wrench").tolist() == [[0.0, k, 0.0, -1.0] for k in range(5)]
@@ -168,7 +250,8 @@ def test_buttons_call_small_services(robot, tmp_path):
     robot.until(lambda: robot.status.label == RecorderStatus.LABEL_SUCCESS, "the label in the status")
     kept = robot.call(clients["toggle"])
     assert kept.success and kept.message.startswith("kept slide_")
-    (path,) = tmp_path.glob("*.hdf5")
+    (path,) = [episode_of(journal) for journal in journals(tmp_path)] or tmp_path.glob("*.hdf5")
+    robot.written(path)
     with EpisodeReader(path) as episode:
         assert episode.labels.success and episode.labels.labelled
     assert robot.call(clients["begin"]).success
@@ -231,6 +314,8 @@ def test_an_action_records_one_episode_by_time_by_service_or_not_at_all(robot, t
         ),
         (["topics:=[a]", "topic.a.topic:=/a", "topic.a.type:=std_msgs/msg/Header", "topic.a.fields:=[stamp.day]"], "has no field 'stamp.day'"),
         (["cameras:=[joint_pos]"], "cameras: 'joint_pos' is the name of another stream already"),
+        (["mcap:=true", "mcap_topics:=['/tf']"], "mcap_topics: the recorder does not subscribe to /tf; a further topic is named with its type"),
+        (["mcap:=true", "mcap_topics:=['/a nowhere_msgs/msg/A']"], "the package nowhere_msgs of 'nowhere_msgs/msg/A' is not installed"),
         (["required_streams:=[wrist]"], "required_streams: 'wrist' is not one of agentview_image"),
     ],
 )

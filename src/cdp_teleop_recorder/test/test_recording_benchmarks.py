@@ -60,6 +60,21 @@ def test_the_benchmark_records_and_counts():
     assert text.splitlines()[-1] == "0 frames lost unseen" and "joint_pos: " in text and "half a period is 0.50 ms" in text
 
 
+def test_rows_whose_frame_was_lost_are_told_from_those_whose_frame_arrived(monkeypatch):
+    bench = load("recording")
+    period_ns = bench.NS / 30
+    sent = bench.Published(5 * MS, period_ns, 300)
+    frames = 5 * MS + np.round(np.arange(300) * period_ns).astype(np.int64)
+    images = np.round(np.arange(300) * period_ns).astype(np.int64)
+    whole = bench.aligned(frames, images, sent)
+    assert (whole.lost, whole.empty, whole.wrong) == (0, 0, 0) and whole.worst_ns == 5 * MS and whole.arrived == 99
+    ticks = bench.select_ticks(images, bench.ObservationSpec())
+    holed = bench.aligned(np.delete(frames, ticks[[4, 9]]), images, sent)
+    assert (holed.arrived, holed.lost, holed.empty, holed.wrong) == (97, 2, 0, 0) and holed.worst_ns == 5 * MS
+    monkeypatch.setattr(bench, "half_period_ns", lambda rate_hz: bench.NS)
+    assert bench.aligned(np.delete(frames, ticks[[4, 9]]), images, sent).wrong == 2
+
+
 def test_a_frame_that_is_lost_unseen_is_seen_by_the_benchmark():
     bench = load("recording")
     sent = bench.Published(1_000, 10 * MS, 1000)

@@ -62,6 +62,7 @@ def write_episode(group: h5py.Group, episode: EpisodeReader, spec: ObservationSp
             "note": labels.note,
             "warnings": json.dumps(list(labels.warnings)),
             "dropped": json.dumps(dict(labels.dropped)),
+            "late_rows": json.dumps(rows.late),
             "software_version": cdp.__version__,
         }
     )

@@ -82,15 +82,16 @@ def _register_recover(commands: SubParsers) -> None:
 
 def run_recover(arguments: argparse.Namespace) -> int:
     """Recover; 0 where nothing is left over but what is being recorded now."""
+    from cdp.data.mcap_recover import recover_mcaps
     from cdp.data.recover import recover
 
     if not arguments.episodes.is_dir():
         return fail(f"{arguments.episodes}: no such folder of episodes")
-    results = recover(arguments.episodes)
-    for result in results:
+    results, raw = recover(arguments.episodes), recover_mcaps(arguments.episodes)
+    for result in [*results, *raw]:
         say(result.message)
     say(f"{arguments.episodes}: {sum(result.path is not None for result in results)} episodes finished, {len(results)} journals looked at")
-    return 0 if all(result.done or result.busy for result in results) else 1
+    return 0 if all(result.done or result.busy for result in [*results, *raw]) else 1
 
 
 def run_collect(arguments: argparse.Namespace) -> int:

@@ -13,7 +13,7 @@ import numpy as np
 import cdp
 from cdp.data.durable import DurableFile
 from cdp.data.episode import FORMAT, EpisodeInfo, EpisodeLabels
-from cdp.data.journal import Record
+from cdp.data.journal_record import Record
 from cdp.data.sample_bytes import SampleBytes
 from cdp.data.streams import JPEG, Column, StreamSpec
 

@@ -1,30 +1,28 @@
 """Records one episode while it happens: callers only enqueue, a thread encodes and keeps a journal, and the file appears whole or not at all.
 
-While the episode lasts it is a journal (:mod:`cdp.data.journal`) beside its final name; :meth:`EpisodeWriter.finish` turns that into HDF5, by the
-same code as a recovery after a crash does. docs/recording.md says why HDF5 itself is not the journal.
+While the episode lasts it is a journal (:mod:`cdp.data.journal`) beside its final name; at its end (:mod:`cdp.data.sealed`) that is turned into HDF5,
+by the same code as a recovery after a crash does. docs/recording.md says why HDF5 itself is not the journal.
 """
 
 from __future__ import annotations
 
 import queue
-import re
 import threading
 import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from cdp.config import to_mapping
-from cdp.data.durable import part_of
 from cdp.data.episode import EpisodeError, EpisodeInfo, EpisodeLabels
+from cdp.data.episode_names import new_journal
 from cdp.data.images import ImageError
-from cdp.data.journal import JournalWriter, Kind, journal_of
+from cdp.data.journal_record import Kind
 from cdp.data.latency import Latencies
-from cdp.data.recover import finish_journal
 from cdp.data.sample_bytes import Repeats, SampleBytes
+from cdp.data.sealed import SealedEpisode
 from cdp.data.streams import STREAM_SPECS, StreamSpec
 
 # What a stalled disk may hold up without a loss: two seconds of images at 100 Hz (180 MB at 640x480), and ten of everything else.
@@ -38,7 +36,7 @@ _Item: TypeAlias = tuple[str, int, int, Mapping[str, Any], float]
 
 
 class EpisodeWriter:
-    """An episode in progress. From any thread: :meth:`append`, then :meth:`finish` or :meth:`discard`, once.
+    """An episode in progress. From any thread: :meth:`append`, then :meth:`finish`, :meth:`seal` or :meth:`discard`, once.
 
     What was appended is in the journal as soon as the thread has come to it, and on the disk ``flush_period_s`` later: the one survives the end of
     the process, the other a loss of power. Raises :class:`EpisodeError` where ``folder`` cannot be written.
@@ -58,7 +56,7 @@ class EpisodeWriter:
         self._specs = dict(streams)
         self._index = {name: i for i, name in enumerate(streams)}
         self._packers = {name: SampleBytes(spec, jpeg_quality) for name, spec in streams.items()}
-        self.path, self._journal = _create(Path(folder), info, self._specs)
+        self.path, self._journal = new_journal(Path(folder), info, self._specs)
         self._counts_lock = threading.Lock()
         self._received = dict.fromkeys(streams, 0)
         self._lost = dict.fromkeys(streams, 0)
@@ -148,30 +146,18 @@ class EpisodeWriter:
             self._queue.put(None)
         self._thread.join()
 
+    def seal(self, labels: EpisodeLabels) -> SealedEpisode:
+        """End the episode: store what is queued, and its labels; the file is yet to be made, from what is returned."""
+        self._end()
+        return SealedEpisode(self._journal, self._with_losses(labels), self._error)
+
     def finish(self, labels: EpisodeLabels) -> Path:
         """Store what is queued, label the episode and give it its final name, which is returned. Where writing had failed, :attr:`error` says so, and
         the file holds what was written until then.
 
         Raises :class:`EpisodeError` where the file cannot be made: what was recorded stays in its journal, earlier episodes are untouched.
         """
-        self._end()
-        labels = self._with_losses(labels)
-        with suppress(OSError):
-            # On a full disk the file may yet be made: the labels go there by themselves.
-            self._journal.add_json(Kind.END, to_mapping(labels))
-            self._journal.sync()
-        try:
-            with self._journal.reader() as reader:
-                finish_journal(reader, labels)
-        except OSError as error:
-            self._error = self._error or str(error)
-            self._journal.close()
-            raise EpisodeError(
-                f"episode {self.path.name} could not be finished: {self._error}; what was recorded is kept in {self._journal.path}, earlier episodes "
-                f"are untouched; make room in {self.path.parent} and run: cdp data recover {self.path.parent}"
-            ) from error
-        self._journal.remove()
-        return self.path
+        return self.seal(labels).make()
 
     def discard(self) -> None:
         """Remove the unfinished episode."""
@@ -248,23 +234,3 @@ class EpisodeWriter:
                 self.sync_latency.add(time.monotonic() - now_s)
         except OSError as error:
             self._error = str(error)
-
-
-def _create(folder: Path, info: EpisodeInfo, specs: Mapping[str, StreamSpec]) -> tuple[Path, JournalWriter]:
-    name = re.sub(r"[^A-Za-z0-9-]+", "_", info.task) or "episode"
-    utc = datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%SZ")
-    start = {"info": to_mapping(info), "streams": {stream: to_mapping(spec) for stream, spec in specs.items()}}
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        number = 1
-        while True:
-            path = folder / f"{name}_{utc}_{number}.hdf5"
-            number += 1
-            if path.exists() or part_of(path).exists():
-                continue
-            try:
-                return path, JournalWriter(journal_of(path), start)
-            except FileExistsError:
-                continue
-    except OSError as error:
-        raise EpisodeError(f"no episode can be written to {folder}: {error}; choose another folder or make it writable") from error

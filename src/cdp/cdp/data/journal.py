@@ -1,8 +1,8 @@
 """An append-only journal: what a process wrote into it survives the process, up to the last complete record.
 
-A file is ``_MAGIC``, then records: length and CRC-32 of the body, then the body, which is kind, stream, header stamp, receive stamp and payload. The
-first record is the start, JSON. A reader stops at the first record that is cut off or damaged: everything before it is whole. The writer holds an
-exclusive lock on the file, which the system lifts when the process ends, however it ends: whoever gets the lock owns a journal that nobody writes.
+A file is ``_MAGIC``, then records (:mod:`cdp.data.journal_record`), the first of which is the start, JSON. A reader stops at the first record that
+is cut off or damaged: everything before it is whole. The writer holds an exclusive lock on the file, which the system lifts when the process ends,
+however it ends: whoever gets the lock owns a journal that nobody writes.
 """
 
 from __future__ import annotations
@@ -10,36 +10,20 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import struct
-import zlib
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from enum import IntEnum
 from itertools import accumulate
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from cdp.data.durable import sync_folder
+from cdp.data.journal_record import Kind, Record, read_record, record_head
 
 SUFFIX = ".journal"
 _MAGIC = b"cdp-journal-1\n"
-_FRAME = struct.Struct("<II")
-_HEAD = struct.Struct("<BHqq")
 # The system takes at most 1024 pieces at once (IOV_MAX); each record is two.
 _MOST_PIECES = 1000
 _MOST_BYTES = 1 << 20
-# A length beyond this is damage, not a sample.
-_LONGEST_BODY = 1 << 30
-
-
-class Kind(IntEnum):
-    """What a record is: samples have a stream, the others are JSON."""
-
-    START = 0
-    SAMPLE = 1
-    NOTE = 2
-    END = 3
 
 
 class JournalError(RuntimeError):
@@ -52,21 +36,6 @@ class JournalBusyError(JournalError):
 
 class JournalEmptyError(JournalError):
     """A journal that ends within its first record: nothing was recorded."""
-
-
-@dataclass(frozen=True)
-class Record:
-    """One record; ``stream`` counts the streams in the order of the start record."""
-
-    kind: Kind
-    stream: int
-    stamp_ns: int
-    receive_ns: int
-    payload: memoryview
-
-    def json(self) -> Any:
-        """The payload of a record that is no sample."""
-        return json.loads(bytes(self.payload))
 
 
 class JournalWriter:
@@ -119,8 +88,12 @@ class JournalWriter:
         os.fdatasync(self._descriptor)
 
     def reader(self) -> JournalReader:
-        """What was written, read under the same lock; nothing may be appended afterwards."""
-        return JournalReader(self.path, os.dup(self._descriptor))
+        """What was written, read under the same lock; what is appended meanwhile may be read or not."""
+        return JournalReader(self.path, self.share())
+
+    def share(self) -> int:
+        """Another descriptor of the same lock, for a reader here or in another process: the lock lasts until all of them are closed."""
+        return os.dup(self._descriptor)
 
     def close(self) -> None:
         """Close and leave the file. Does nothing a second time."""
@@ -134,12 +107,8 @@ class JournalWriter:
         self.close()
 
     def _add(self, kind: Kind, stream: int, stamp_ns: int, receive_ns: int, payload: tuple[Any, ...]) -> None:
-        head = _HEAD.pack(kind, stream, stamp_ns, receive_ns)
-        check, length = zlib.crc32(head), len(head)
-        for piece in payload:
-            check = zlib.crc32(piece, check)
-            length += len(piece)
-        self._pieces += (_FRAME.pack(length, check) + head, *payload)
+        head, length = record_head(kind, stream, stamp_ns, receive_ns, payload)
+        self._pieces += (head, *payload)
         self._waiting += length
         if self._waiting >= _MOST_BYTES:
             self.write()
@@ -153,16 +122,18 @@ class JournalReader:
 
     def __init__(self, path: Path, descriptor: int | None = None) -> None:
         self.path = path
-        self._file: BinaryIO = path.open("rb") if descriptor is None else os.fdopen(descriptor, "rb")
+        self._lock = descriptor
+        # A file of its own: a descriptor of the writer's would share its place in the file.
+        self._file: BinaryIO = path.open("rb")
         try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            self._file.seek(0)
+            if descriptor is None:
+                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             self.start = _start(path, self._file)
         except BlockingIOError:
-            self._file.close()
+            self._close()
             raise JournalBusyError(f"{path}: is being recorded now") from None
         except (JournalError, ValueError):
-            self._file.close()
+            self._close()
             raise
         self._begin = self._file.tell()
 
@@ -170,12 +141,18 @@ class JournalReader:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._close()
+
+    def _close(self) -> None:
         self._file.close()
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
 
     def records(self) -> Iterator[Record]:
         """The records after the start, to the end of what is whole; each time anew."""
         self._file.seek(self._begin)
-        while (record := _read(self._file)) is not None:
+        while (record := read_record(self._file)) is not None:
             yield record
 
 
@@ -198,7 +175,7 @@ def _start(path: Path, file: BinaryIO) -> dict[str, Any]:
     magic = file.read(len(_MAGIC))
     if magic != _MAGIC[: len(magic)]:
         raise JournalError(f"{path}: is no journal of an episode")
-    first = _read(file)
+    first = read_record(file)
     if first is None and not file.read(1):
         raise JournalEmptyError(f"{path}: ends within its first record")
     if first is None or first.kind is not Kind.START:
@@ -221,23 +198,6 @@ def _whole(path: Path, start: int) -> int:
     with path.open("rb") as file:
         file.seek(start)
         end = start
-        while _read(file) is not None:
+        while read_record(file) is not None:
             end = file.tell()
     return end
-
-
-def _read(file: BinaryIO) -> Record | None:
-    frame = file.read(_FRAME.size)
-    if len(frame) < _FRAME.size:
-        return None
-    length, check = _FRAME.unpack(frame)
-    if not _HEAD.size <= length <= _LONGEST_BODY:
-        return None
-    body = file.read(length)
-    if len(body) < length or zlib.crc32(body) != check:
-        return None
-    kind, stream, stamp_ns, receive_ns = _HEAD.unpack_from(body)
-    try:
-        return Record(Kind(kind), stream, stamp_ns, receive_ns, memoryview(body)[_HEAD.size :])
-    except ValueError:
-        return None

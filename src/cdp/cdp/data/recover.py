@@ -11,7 +11,8 @@ from cdp.config import from_mapping
 from cdp.data.durable import part_of, sync_folder
 from cdp.data.episode import EpisodeError, EpisodeInfo, EpisodeLabels, EpisodeReader
 from cdp.data.episode_file import write_episode
-from cdp.data.journal import JournalBusyError, JournalEmptyError, JournalError, JournalReader, Kind, Record, episode_of, journals
+from cdp.data.journal import JournalBusyError, JournalEmptyError, JournalError, JournalReader, episode_of, journals
+from cdp.data.journal_record import Kind, Record
 from cdp.data.streams import StreamSpec
 
 DAMAGED_SUFFIX = ".damaged"
@@ -89,15 +90,16 @@ def _samples(reader: JournalReader) -> Iterator[Record]:
 
 
 def _labels(reader: JournalReader) -> EpisodeLabels:
-    """Of the end where there is one, else the last note, and that it was recovered; it then ends with its newest sample."""
-    labels, ended_ns = _NOBODY_SAID, 0
+    """Of the last end where there is one, else the last note, and that it was recovered; it then ends with its newest sample."""
+    labels, ended_ns, ended = _NOBODY_SAID, 0, False
     for record in reader.records():
         if record.kind is Kind.SAMPLE:
             ended_ns = max(ended_ns, record.receive_ns)
             continue
         labels = from_mapping(EpisodeLabels, record.json())
-        if record.kind is Kind.END:
-            return labels
+        ended = ended or record.kind is Kind.END
+    if ended:
+        return labels
     warnings = (*labels.warnings, "the recorder was ended in the middle of it; this is what it had written")
     return replace(labels, ended_ns=ended_ns, warnings=warnings, recovered=True)
 

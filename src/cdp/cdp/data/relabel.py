@@ -11,6 +11,7 @@ import h5py
 
 from cdp.data.durable import part_of, sync_folder
 from cdp.data.episode import EpisodeReader
+from cdp.data.mcap_writer import mcap_of
 
 #: Folder beside the episodes that receives those which were discarded after they had been finished.
 DISCARDED = "discarded"
@@ -38,7 +39,7 @@ def relabel(path: Path, success: bool) -> None:
 
 
 def set_aside(path: Path) -> Path:
-    """Move the episode at ``path`` out of its folder, to :data:`DISCARDED` beside it; returns where it is.
+    """Move the episode at ``path``, and its MCAP file, out of its folder, to :data:`DISCARDED` beside it; returns where it is.
 
     Raises OSError, FileExistsError where one of that name is there already; the episode is then where it was.
     """
@@ -54,8 +55,11 @@ def bring_back(path: Path) -> Path:
 
 def _move(path: Path, target: Path) -> Path:
     # A rename replaces what is there without asking, and that would be an episode.
-    if target.exists():
-        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target))
+    for there in (target, mcap_of(target)):
+        if there.exists():
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(there))
+    if mcap_of(path).exists():
+        mcap_of(path).rename(mcap_of(target))
     path.rename(target)
     # Which of the two folders reaches the disk first is not said: the new name before the old one is gone.
     sync_folder(target.parent)

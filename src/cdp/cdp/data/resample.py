@@ -13,6 +13,12 @@ How: TypeAlias = Literal["hold", "nearest"]
 #: Stands for a tick without a sample.
 NONE = -1
 _FAR = np.iinfo(np.int64).max
+_NS_PER_S = 1_000_000_000
+
+
+def half_period_ns(rate_hz: float) -> int:
+    """Half a period [ns]: the right sample of a stream of this rate is that near to any tick, and where it was lost its neighbour is not."""
+    return round(_NS_PER_S / (2 * rate_hz))
 
 
 def resample(stamps_ns: NDArray[np.int64], ticks_ns: NDArray[np.int64], tolerance_ns: int, how: How = HOLD) -> NDArray[np.int64]:

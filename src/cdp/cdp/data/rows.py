@@ -13,8 +13,8 @@ from cdp.actions import GRIPPER, ROT6D
 from cdp.data.align import select_ticks
 from cdp.data.episode import SOURCE_OPERATOR, EpisodeReader
 from cdp.data.preprocess import ObservationError, check_sample
-from cdp.data.resample import HOLD, NEAREST, NONE, How, resample
-from cdp.data.spec import NS_PER_S, STREAM_WIDTHS, ObservationSpec
+from cdp.data.resample import HOLD, NEAREST, NONE, How, half_period_ns, resample
+from cdp.data.spec import MAX_GAP_PERIODS, NS_PER_S, STREAM_WIDTHS, ObservationSpec
 from cdp.geometry import FloatArray, matrix_to_rot6d, rot6d_to_matrix
 
 _SMALLEST_EPISODE_ROWS = 2
@@ -28,7 +28,8 @@ class RejectedEpisodeError(ValueError):
 class EpisodeRows:
     """K rows: stamps (K,) [ns], indices (K,) of their images, samples (K, width) by stream, operator actions (K, 10), task poses (K, 14).
 
-    ``also`` holds, by the name of a further stream, the indices (K,) of its samples.
+    ``also`` holds, by the name of a further stream, the indices (K,) of its samples. ``late`` counts, by stream, the rows whose newest sample was
+    older than 1.5 of the stream's nominal periods: the one that belongs there was lost, and the one before it stands in its place.
     """
 
     stamp_ns: NDArray[np.int64]
@@ -37,6 +38,7 @@ class EpisodeRows:
     actions: FloatArray
     task_poses: FloatArray
     also: dict[str, NDArray[np.int64]] = field(default_factory=dict)
+    late: dict[str, int] = field(default_factory=dict)
 
 
 def episode_rows(episode: EpisodeReader, spec: ObservationSpec, also: Sequence[str] = ()) -> EpisodeRows:
@@ -49,10 +51,12 @@ def episode_rows(episode: EpisodeReader, spec: ObservationSpec, also: Sequence[s
     """
     action_stamps, actions = _operator_actions(episode)
     image_index, t_ns = _ticks(episode, spec, int(action_stamps[0]), int(action_stamps[-1]))
-    samples = {name: _samples(episode, name, t_ns, spec) for name in STREAM_WIDTHS}
+    chosen = {name: _newest(episode, name, t_ns, spec) for name in STREAM_WIDTHS}
+    samples = {name: _samples(episode, name, index) for name, index in chosen.items()}
+    late = {name: _late(episode, name, t_ns, index) for name, index in chosen.items()}
     rows = np.stack([_action_at(action_stamps, actions, int(t), spec, k, len(t_ns)) for k, t in enumerate(t_ns)])
     others = {name: _also(episode, name, t_ns, spec) for name in also}
-    return EpisodeRows(t_ns, image_index, samples, rows, _task_poses(episode, t_ns), others)
+    return EpisodeRows(t_ns, image_index, samples, rows, _task_poses(episode, t_ns), others, late)
 
 
 def _operator_actions(episode: EpisodeReader) -> tuple[NDArray[np.int64], FloatArray]:
@@ -83,11 +87,21 @@ def _ticks(episode: EpisodeReader, spec: ObservationSpec, first_ns: int, last_ns
     return index, t_ns
 
 
-def _samples(episode: EpisodeReader, stream: str, t_ns: NDArray[np.int64], spec: ObservationSpec) -> FloatArray:
+def _newest(episode: EpisodeReader, stream: str, t_ns: NDArray[np.int64], spec: ObservationSpec) -> NDArray[np.int64]:
     chosen = resample(episode.stamps_ns(stream), t_ns, spec.tolerance_ns)
     if NONE in chosen:
         row = int(np.argmax(chosen == NONE))
         raise RejectedEpisodeError(f"no {stream} within {spec.proprio_tolerance_s:g} s before the image of row {row} of {len(t_ns)}")
+    return chosen
+
+
+def _late(episode: EpisodeReader, stream: str, t_ns: NDArray[np.int64], chosen: NDArray[np.int64]) -> int:
+    rate_hz = episode.stream_attributes(stream).get("rate_hz")
+    age_ns = t_ns - episode.stamps_ns(stream)[chosen]
+    return 0 if rate_hz is None else int((age_ns > MAX_GAP_PERIODS * NS_PER_S / rate_hz).sum())
+
+
+def _samples(episode: EpisodeReader, stream: str, chosen: NDArray[np.int64]) -> FloatArray:
     try:
         return np.stack([check_sample(stream, values) for values in episode.column(stream)[chosen]])
     except ObservationError as error:
@@ -99,7 +113,7 @@ def _also(episode: EpisodeReader, stream: str, t_ns: NDArray[np.int64], spec: Ob
     tolerance_ns = spec.tolerance_ns
     if episode.is_image(stream):
         rate_hz = episode.stream_attributes(stream).get("rate_hz", spec.camera_rate_hz)
-        tolerance_ns, how = round(NS_PER_S / (2 * rate_hz)), NEAREST
+        tolerance_ns, how = half_period_ns(rate_hz), NEAREST
     chosen = resample(episode.stamps_ns(stream), t_ns, tolerance_ns, how)
     if NONE in chosen:
         row = int(np.argmax(chosen == NONE))
