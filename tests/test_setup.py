@@ -91,7 +91,7 @@ def test_the_browser_of_the_tests_is_installed_on_debian_and_never_a_reason_to_f
     text = (ROOT / "tools/setup.sh").read_text()
     function = text[text.index("install_browser() {") : text.index("check_interpreter() {")].replace("/etc/os-release", str(tmp_path / "os-release"))
     (tmp_path / "os-release").write_text(f"NAME=x\nID={system}\n")
-    script = f"set -euo pipefail\nsay() {{ echo \"setup: $*\"; }}\n{function}\ninstall_browser\n"
+    script = f'set -euo pipefail\nsay() {{ echo "setup: $*"; }}\n{function}\ninstall_browser\n'
     path = commands_without(tmp_path / "bin", set(BROWSER), fakes)
     environment = {**os.environ, "PATH": path, "ASKED": str(tmp_path / "asked")}
     done = subprocess.run(["bash", "-c", script], env=environment, capture_output=True, text=True, timeout=60)
