@@ -203,7 +203,7 @@ def test_a_camera_that_stops_is_marked_and_a_killed_recorder_is_named_until_it_i
     assert page.text('[data-name="banner"]') == ""
 
 
-def test_a_panel_that_hangs_or_ends_is_said_by_the_page_itself(page):
+def test_a_panel_that_hangs_or_ends_is_said_by_the_page_itself_until_it_is_back(page, tmp_path):
     page.shows(".age", "live")
     page.panel.process.send_signal(signal.SIGSTOP)
     page.shows(".dead", "does not answer")
@@ -212,3 +212,9 @@ def test_a_panel_that_hangs_or_ends_is_said_by_the_page_itself(page):
     status, said = page.panel.end()
     assert status == 0 and "Traceback" not in said
     page.shows(".dead", "does not answer")
+    again = PanelProcess(page.robot, tmp_path / "episodes", port=page.panel.port)
+    try:
+        page.until(lambda: not page.text(".dead") and "live" in page.text(".age"), "the new panel")
+        assert again.end()[0] == 0
+    finally:
+        again.close()
