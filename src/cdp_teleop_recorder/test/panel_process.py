@@ -20,8 +20,8 @@ def free_port():
 class PanelProcess:
     """Started on the robot's domain with its episodes in ``folder``; ``until`` is the robot's way to wait."""
 
-    def __init__(self, robot, folder, *parameters):
-        self.robot, self.port = robot, free_port()
+    def __init__(self, robot, folder, *parameters, port=None):
+        self.robot, self.port = robot, port or free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         flags = [part for argument in (f"port:={self.port}", f"directory:={folder}", *parameters) for part in ("-p", argument)]
         environment = {**os.environ, "ROS_DOMAIN_ID": str(robot.domain), "OMP_NUM_THREADS": "1"}

@@ -4,14 +4,18 @@ import signal
 import time
 
 import chromium
+import numpy as np
 import pytest
+from cdp_msgs.msg import GuardStatus
 from panel_process import PanelProcess
 from recorder_robot import Robot
 from selenium.common.exceptions import NoSuchElementException, StaleElementReferenceException
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
+from sensor_msgs.msg import CompressedImage
 
 from cdp.data.episode import EpisodeReader
+from cdp.data.images import encode_jpeg
 
 DEADLINE_S = 60.0
 
@@ -76,7 +80,8 @@ def page(tmp_path):
     try:
         browser = chromium.start(tmp_path / "profile")
         robot.launch(tmp_path / "episodes", "silent_after_s:=5.0")
-        panel = PanelProcess(robot, tmp_path / "episodes")
+        wrist = ("cameras:=[wrist]", "camera.wrist.topic:=/wrist/compressed", "camera.wrist.transport:=compressed")
+        panel = PanelProcess(robot, tmp_path / "episodes", *wrist)
         yield Page(robot, panel, browser)
     finally:
         if browser is not None:
@@ -145,6 +150,22 @@ def test_a_deleted_episode_comes_back_from_its_list_on_another_day(page, tmp_pat
     assert len(episodes(tmp_path / "episodes")) == 1
 
 
+def test_a_compressed_camera_and_guard_and_policy_are_shown(page):
+    """The further camera is larger than the page wants it, and the policy is not there."""
+    guard = page.robot.node.create_publisher(GuardStatus, "/cdp/guard/status", 1)
+    wrist = page.robot.node.create_publisher(CompressedImage, "/wrist/compressed", 1)
+    jpeg = encode_jpeg(np.full((720, 1280, 3), 90, np.uint8)).tobytes()
+
+    def widths():
+        wrist.publish(CompressedImage(format="jpeg", data=jpeg))
+        guard.publish(GuardStatus(state=GuardStatus.STATE_FAULT, reason=GuardStatus.REASON_WORKSPACE, message="too low; engage anew"))
+        return page.browser.execute_script("return [...document.querySelectorAll('.picture img')].map(i => i.naturalWidth)")
+
+    page.until(lambda: widths() == [320, 640], "both cameras, the second made smaller")
+    page.until(lambda: widths() and page.text('[data-name="guard"]') == "FAULT", "the guard's state")
+    assert "workspace: too low; engage anew" in page.text(".node") and page.text('[data-name="policy"]') == "not running"
+
+
 def test_what_is_unreadable_or_refused_is_shown_with_its_reason(page, tmp_path):
     """A file that is no episode; and a robot that says nothing, so that the recorder refuses to start."""
     page.alive = False
@@ -182,7 +203,7 @@ def test_a_camera_that_stops_is_marked_and_a_killed_recorder_is_named_until_it_i
     assert page.text('[data-name="banner"]') == ""
 
 
-def test_a_panel_that_hangs_or_ends_is_said_by_the_page_itself(page):
+def test_a_panel_that_hangs_or_ends_is_said_by_the_page_itself_until_it_is_back(page, tmp_path):
     page.shows(".age", "live")
     page.panel.process.send_signal(signal.SIGSTOP)
     page.shows(".dead", "does not answer")
@@ -191,3 +212,9 @@ def test_a_panel_that_hangs_or_ends_is_said_by_the_page_itself(page):
     status, said = page.panel.end()
     assert status == 0 and "Traceback" not in said
     page.shows(".dead", "does not answer")
+    again = PanelProcess(page.robot, tmp_path / "episodes", port=page.panel.port)
+    try:
+        page.until(lambda: not page.text(".dead") and "live" in page.text(".age"), "the new panel")
+        assert again.end()[0] == 0
+    finally:
+        again.close()

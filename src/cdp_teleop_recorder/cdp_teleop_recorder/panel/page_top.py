@@ -29,7 +29,7 @@ class Top:
             self._episode = ui.label().classes("episode-name")
             self._count = ui.label().classes("count")
         self._banner = ui.label().classes("banner").props('data-name="banner"')
-        ui.html("The panel does not answer: what you see is old. Is panel_node running?", tag="div").classes("dead")
+        ui.label("The panel does not answer: what you see is old. Is panel_node running?").classes("dead")
 
     def refresh(self, view: RecorderView) -> None:
         """Show the recorder as it is."""
