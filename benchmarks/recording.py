@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 
 from cdp.data.align import select_ticks
 from cdp.data.episode import EpisodeReader
-from cdp.data.mcap_writer import mcap_of
+from cdp.data.mcap_file import mcap_of
 from cdp.data.resample import NEAREST, NONE, half_period_ns, resample
 from cdp.data.spec import ObservationSpec
 

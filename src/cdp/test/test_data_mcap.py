@@ -1,16 +1,18 @@
 """The MCAP file beside an episode: it holds what was given, loses what it cannot take and says so, and is readable however its writer ended."""
 
-import errno
-import os
+import fcntl
+import resource
 import subprocess
 import sys
+import threading
 
 import numpy as np
 import pytest
 
 from cdp.data.durable import part_of
+from cdp.data.mcap_file import McapFile, mcap_of
 from cdp.data.mcap_recover import mcap_parts, recover_mcaps
-from cdp.data.mcap_writer import McapTopic, McapWriter, mcap_of
+from cdp.data.mcap_writer import McapTopic, McapWriter
 from cdp.data.relabel import set_aside
 
 mcap_reader = pytest.importorskip("mcap.reader", reason="mcap is not installed: pip install -r requirements/mcap.txt")
@@ -60,53 +62,55 @@ def test_a_queue_that_is_full_loses_and_counts_and_never_waits(tmp_path):
 
 
 def hold(writer):
-    """Keep the thread from storing anything until the function that is returned is called."""
-    import threading
-
-    gate, store = threading.Event(), writer._store
-    writer._store = lambda *message: (gate.wait(), store(*message))
+    """Keep the thread from passing anything on until the function that is returned is called."""
+    gate, take = threading.Event(), writer._take
+    writer._take = lambda: (gate.wait(), take())[1]
     return gate.set
 
 
 def test_a_disk_that_takes_no_more_costs_the_file_and_what_was_written_is_recovered(tmp_path):
-    writer = McapWriter(tmp_path / "x.hdf5", TOPICS, ABOUT)
-    many = sent(900, 10_000)
-    for message in many[:600]:
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (6_000_000, limits[1]))
+    try:
+        writer = McapWriter(tmp_path / "x.hdf5", TOPICS, ABOUT)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    many = sent(1200, 10_000)
+    for message in many:
         writer.append(*message)
-    while part_of(writer.path).stat().st_size < 4_000_000:
-        writer._thread.join(0.01)
-
-    def full(*_):
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    writer._writer.add_message = full
-    for message in many[600:]:
-        writer.append(*message)
-    writer._thread.join()
-    assert "No space left" in writer.error and not writer.append(*many[0])
-    assert writer.finish() is None and "cdp data recover" in writer.error
+    assert writer.finish() is None and "File too large" in writer.error and "cdp data recover" in writer.error
+    assert not writer.append(*many[0])
     (done,) = recover_mcaps(tmp_path)
     found, metadata, _, _ = messages(done.path)
-    assert len(found) > 300 and found == many[: len(found)] and metadata[0][1] == {**ABOUT, "recovered": "true"}
+    assert 300 < len(found) < 1000 and found == many[: len(found)] and metadata[0][1] == {**ABOUT, "recovered": "true"}
     assert not mcap_parts(tmp_path) and [p.name for p in tmp_path.iterdir()] == ["x.mcap"]
 
 
+def test_a_process_that_ends_by_itself_costs_the_file_alone(tmp_path):
+    writer = McapWriter(tmp_path / "x.hdf5", TOPICS, ABOUT)
+    writer._process.kill()
+    writer._process.wait()
+    while writer.error is None:
+        writer.append("/a", 0, 0, bytes(100_000))
+    assert writer.finish() is None and "its process ended with -9" in writer.error
+
+
 def test_cut_off_anywhere_it_gives_the_messages_of_the_whole_chunks(tmp_path):
-    writer = McapWriter(tmp_path / "x.hdf5", TOPICS, ABOUT, compression="lz4")
+    topics = list(TOPICS)
+    file = McapFile(tmp_path / "x.mcap", [(name, t.type, t.schema) for name, t in TOPICS.items()], ABOUT, "lz4")
+    part = part_of(tmp_path / "x.mcap")
     whole = [0]
-    for i in range(4):
-        for message in sent(20)[5 * i : 5 * i + 5]:
-            writer.append(*message)
-        while writer._queue or writer._waiting:
-            writer._thread.join(0.001)
-        writer._writer.flush()
-        whole.append(part_of(writer.path).stat().st_size)
-    data = part_of(writer.path).read_bytes()
-    writer.discard()
-    assert not list(tmp_path.iterdir())
+    for i, (topic, publish_ns, log_ns, data) in enumerate(sent(20)):
+        file.add(topics.index(topic), publish_ns, log_ns, data)
+        if i % 5 == 4:
+            file.flush()
+            whole.append(part.stat().st_size)
+    data = part.read_bytes()
+    file._file.close()
+    part.unlink()
     counts = set()
     for length in [*range(0, len(data), 37), *whole]:
-        part_of(writer.path).write_bytes(data[:length])
+        part.write_bytes(data[:length])
         (done,) = recover_mcaps(tmp_path)
         found = messages(done.path)[0] if done.path else []
         assert found == sent(20)[: len(found)] and len(found) % 5 == 0
@@ -125,15 +129,25 @@ for i in range(3000):
     writer.append("/a", i, i, i.to_bytes(4, "little") + os.urandom(5000))
 while writer._waiting:
     writer._thread.join(0.01)
+print(writer._process.pid, flush=True)
 os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
 def test_a_file_in_use_is_left_alone_and_one_of_a_killed_process_recovered(tmp_path):
-    subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], env={**os.environ}, check=False)
+    said = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], capture_output=True, text=True, check=False).stdout
+    # The process that writes sees that nobody feeds it any more, stores what it has, and ends.
+    part = part_of(tmp_path / "x.mcap")
+    wait_for_the_lock(part)
     running = McapWriter(tmp_path / "y.hdf5", TOPICS, ABOUT)
     killed, busy = recover_mcaps(tmp_path)
-    assert busy.busy and not busy.done and killed.path == tmp_path / "x.mcap" and "up to its last complete chunk" in killed.message
+    assert said and busy.busy and not busy.done and killed.path == tmp_path / "x.mcap" and "up to its last complete chunk" in killed.message
     found = messages(killed.path)[0]
-    assert len(found) > 2000 and [int.from_bytes(data[:4], "little") for *_, data in found] == list(range(len(found)))
+    assert [int.from_bytes(data[:4], "little") for *_, data in found] == list(range(3000))
     running.discard()
+    assert [p.name for p in tmp_path.iterdir()] == ["x.mcap"]
+
+
+def wait_for_the_lock(path):
+    with path.open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)

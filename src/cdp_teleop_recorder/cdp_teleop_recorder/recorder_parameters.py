@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from cdp.config import setting
-from cdp.data.mcap_writer import COMPRESSIONS
+from cdp.data.mcap_file import COMPRESSIONS
 from cdp.data.streams import IMAGE_STREAM
 
 JOINT_NAMES = tuple(f"fr3_joint{i}" for i in range(1, 8))

@@ -12,7 +12,8 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.serialization import deserialize_message
 
 from cdp.config import ConfigError
-from cdp.data.mcap_writer import INSTALL, McapTopic
+from cdp.data.mcap_file import INSTALL
+from cdp.data.mcap_writer import McapTopic
 from cdp_teleop_recorder.recorder_fields import message_type
 from cdp_teleop_recorder.recorder_parameters import RecorderParameters
 from cdp_teleop_recorder.recorder_schemas import begins_with_header, header_stamp_ns, message_definition

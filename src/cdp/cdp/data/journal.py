@@ -74,7 +74,7 @@ class JournalWriter:
             while pieces:
                 done = os.writev(self._descriptor, pieces[:_MOST_PIECES])
                 self.size += done
-                pieces = _rest(pieces, done)
+                pieces = rest_of(pieces, done)
         except OSError:
             # What is cut off must go, or a record behind it could not be found.
             self.size = _whole(self.path, start)
@@ -183,7 +183,7 @@ def _start(path: Path, file: BinaryIO) -> dict[str, Any]:
     return dict(first.json())
 
 
-def _rest(pieces: list[Any], done: int) -> list[Any]:
+def rest_of(pieces: list[Any], done: int) -> list[Any]:
     """``pieces`` without their first ``done`` bytes."""
     ends = list(accumulate(map(len, pieces)))
     first = bisect_right(ends, done)

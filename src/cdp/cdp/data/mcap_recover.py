@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cdp.data.durable import PART_SUFFIX, part_of, sync_folder
-from cdp.data.mcap_writer import INSTALL, SUFFIX, open_writer
+from cdp.data.mcap_file import INSTALL, SUFFIX, open_writer
 from cdp.data.recover import Recovered
 
 _RECOVERING = ".recovering"

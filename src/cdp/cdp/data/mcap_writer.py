@@ -1,33 +1,35 @@
-"""Raw messages beside an episode, as MCAP: callers only enqueue, a thread compresses and writes, and nothing that goes wrong here reaches the caller.
+"""Raw messages beside an episode, as MCAP: callers only enqueue, a thread feeds the process that writes, and no failure reaches the caller.
 
-``<episode>.mcap`` is written as ``.<episode>.mcap.part``, under an exclusive lock that ends with the process. :mod:`cdp.data.mcap_recover` makes
-what is left of a part readable. The library ``mcap`` is imported when the first file is opened.
+``<episode>.mcap`` is written as ``.<episode>.mcap.part``, under an exclusive lock that ends with its process. :mod:`cdp.data.mcap_recover` makes what
+is left of a part readable.
 """
 
 from __future__ import annotations
 
 import fcntl
+import json
 import os
+import subprocess
+import sys
 import threading
-import time
 from collections import deque
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from cdp.data.durable import part_of, sync_folder
+from cdp.data.durable import part_of
+from cdp.data.journal import rest_of
+from cdp.data.mcap_file import END, FRAME, INSTALL, mcap_of
 
-SUFFIX = ".mcap"
-PROFILE = "ros2"
-METADATA = "cdp_episode"
-COMPRESSIONS = ("zstd", "lz4", "none")
-CHUNK_BYTES = 4 << 20
-INSTALL = "the library mcap is not installed: pip install -r requirements/mcap.txt"
-# A kill costs what has not left the process: so much time at most, where the disk keeps up.
-_FLUSH_PERIOD_S = 1.0
 _OVERHEAD_BYTES = 200
+# The most that the system grants anybody for a pipe: few wake-ups an image.
+_PIPE_BYTES = 1 << 20
+# Messages are passed on together: a thread that woke up for each would take the interpreter from the one that receives, thousands of times a second.
+_PERIOD_S = 0.05
+_MOST_AT_ONCE = 500
 
 
 @dataclass(frozen=True)
@@ -38,16 +40,12 @@ class McapTopic:
     schema: str
 
 
-def mcap_of(episode: Path) -> Path:
-    """The MCAP file beside an episode."""
-    return episode.with_suffix(SUFFIX)
-
-
 class McapWriter:
     """The MCAP file in progress beside ``episode``. From any thread: :meth:`append`, then :meth:`finish` or :meth:`discard`, once.
 
     At most ``queue_bytes`` wait; a message beyond is lost and counted. ``metadata`` is stored as a record of that name. Raises ImportError where the
-    library is missing, and OSError where the file cannot be made; after that nothing raises, and :attr:`error` says why nothing is stored any more.
+    library is missing, and OSError where the file or the process cannot be made; after that nothing raises, and :attr:`error` says why nothing is
+    stored any more.
     """
 
     def __init__(
@@ -59,24 +57,32 @@ class McapWriter:
         compression: str = "lz4",
         queue_bytes: int = 256_000_000,
     ) -> None:
+        if find_spec("mcap") is None:
+            raise ImportError(INSTALL)
         self.path = mcap_of(episode)
         self.error: str | None = None
-        self._topics, self._metadata, self._compression = dict(topics), dict(metadata), compression
+        self._numbers = {topic: i for i, topic in enumerate(topics)}
+        about = [(name, topic.type, topic.schema) for name, topic in topics.items()]
+        self._about = {"path": str(self.path), "topics": about, "metadata": dict(metadata), "compression": compression}
         self._queue_bytes = queue_bytes
         self._changed = threading.Condition()
         self._queue: deque[tuple[str, int, int, bytes]] = deque()
-        self._waiting, self._closed = 0, False
+        self._waiting, self._closed, self._failed = 0, False, False
         self._taken, self._lost = dict.fromkeys(topics, 0), dict.fromkeys(topics, 0)
-        self._channels: dict[str, int] = {}
-        self._file = part_of(self.path).open("xb")
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            self._writer = open_writer(self._file, compression)
-            self._writer.add_metadata(METADATA, self._metadata)
-            self._writer.flush()
-        except (ImportError, OSError):
-            self._remove()
-            raise
+        with part_of(self.path).open("xb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            try:
+                # The process inherits the lock, and holds it as long as it lives.
+                self._process = subprocess.Popen(
+                    [sys.executable, "-m", "cdp.data.mcap_file"],
+                    stdin=subprocess.PIPE,
+                    stderr=subprocess.PIPE,
+                    pass_fds=(lock.fileno(),),
+                    start_new_session=True,
+                )
+            except OSError:
+                part_of(self.path).unlink()
+                raise
         self._thread = threading.Thread(target=self._run, name="mcap_writer", daemon=True)
         self._thread.start()
 
@@ -102,7 +108,6 @@ class McapWriter:
             if taken:
                 self._queue.append((topic, publish_ns, log_ns, data))
                 self._waiting += size
-                self._changed.notify()
         return taken
 
     def close(self) -> None:
@@ -122,86 +127,63 @@ class McapWriter:
         """Write what is queued, bring the file to the disk and give it its name; None where that fails: :attr:`error` says why, the part is kept."""
         self.close()
         self._thread.join()
-        if self._writer is None:
-            with suppress(OSError):
-                self._file.close()
-            return None
-        try:
-            self._writer.finish()
-            self._file.flush()
-            os.fsync(self._file.fileno())
-            part_of(self.path).replace(self.path)
-            sync_folder(self.path.parent)
-            self._file.close()
-        except OSError as error:
-            self._fail(error)
-            with suppress(OSError):
-                self._file.close()
-            return None
-        return self.path
+        return None if self._failed else self.path
 
     def discard(self) -> None:
         """Remove the unfinished file."""
         with self._changed:
             self._queue.clear()
-        self.close()
+            self._closed = self._failed = True
+            self._changed.notify()
+        self._process.kill()
         self._thread.join()
-        self._remove()
+        part_of(self.path).unlink(missing_ok=True)
 
     def _run(self) -> None:
-        flush_at_s = time.monotonic() + _FLUSH_PERIOD_S
+        assert self._process.stdin is not None and self._process.stderr is not None
+        pipe = self._process.stdin.fileno()
         try:
-            while (batch := self._take(max(0.0, flush_at_s - time.monotonic()))) is not None:
-                for message in batch:
-                    self._store(*message)
-                if time.monotonic() >= flush_at_s:
-                    self._writer.flush()
-                    flush_at_s = time.monotonic() + _FLUSH_PERIOD_S
-        except Exception as error:  # noqa: BLE001  # whatever a codec or the disk throws costs this file alone
-            self._fail(error)
+            with suppress(OSError):
+                fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+            about = json.dumps(self._about).encode()
+            _send(pipe, [len(about).to_bytes(4, "little"), about])
+            while (batch := self._take()) is not None:
+                heads = [FRAME.pack(self._numbers[topic], publish_ns, log_ns, len(data)) for topic, publish_ns, log_ns, data in batch]
+                _send(pipe, [piece for head, message in zip(heads, batch, strict=True) for piece in (head, message[3])])
+                with self._changed:
+                    self._waiting -= sum(len(message[3]) + _OVERHEAD_BYTES for message in batch)
+            if not self._failed:
+                _send(pipe, [FRAME.pack(END, 0, 0, 0)])
+        except OSError:
+            # The process has ended: why, it has said itself.
+            self._fail("")
+        with suppress(OSError):
+            self._process.stdin.close()
+        said = self._process.stderr.read().decode(errors="replace").strip()
+        self._process.stderr.close()
+        if self._process.wait() and not (self._failed and self.error is None):
+            self._fail((said.splitlines() or [f"its process ended with {self._process.returncode}"])[-1])
 
-    def _take(self, timeout_s: float) -> list[tuple[str, int, int, bytes]] | None:
-        """What waits, a message at a time, so that memory is free again as soon as it is stored; None at the end."""
+    def _take(self) -> list[tuple[str, int, int, bytes]] | None:
+        """What has waited for a period, as far as it goes into one call of the system; None at the end."""
         with self._changed:
-            if not self._queue and not self._closed:
-                self._changed.wait(timeout_s)
-            if not self._queue:
-                return None if self._closed else []
-            return [self._queue.popleft()]
+            if not self._closed and len(self._queue) < _MOST_AT_ONCE:
+                self._changed.wait(_PERIOD_S)
+            if not self._queue and self._closed:
+                return None
+            return [self._queue.popleft() for _ in range(min(len(self._queue), _MOST_AT_ONCE))]
 
-    def _store(self, topic: str, publish_ns: int, log_ns: int, data: bytes) -> None:
-        channel = self._channels.get(topic)
-        if channel is None:
-            about = self._topics[topic]
-            schema = self._writer.register_schema(about.type, "ros2msg", about.schema.encode())
-            channel = self._channels[topic] = self._writer.register_channel(topic, "cdr", schema)
-        self._writer.add_message(channel, log_ns, data, publish_ns)
+    def _fail(self, reason: str) -> None:
+        kept = f"what was written is kept in {part_of(self.path).name}: make room and run cdp data recover {self.path.parent}"
         with self._changed:
-            self._waiting -= len(data) + _OVERHEAD_BYTES
-
-    def _fail(self, error: Exception) -> None:
-        with self._changed:
-            self.error = f"{error}; what was written is kept in {part_of(self.path).name}: make room and run cdp data recover {self.path.parent}"
+            self.error = f"{reason}; {kept}"
             for topic, *_ in self._queue:
                 self._taken[topic] -= 1
                 self._lost[topic] += 1
             self._queue.clear()
-            self._closed = True
-        # The library's writer is in the middle of a record; it is not asked again.
-        self._writer = None
-
-    def _remove(self) -> None:
-        part_of(self.path).unlink(missing_ok=True)
-        with suppress(OSError):
-            self._file.close()
+            self._closed = self._failed = True
 
 
-def open_writer(file: Any, compression: str) -> Any:
-    """The library's writer on an open file, its header written. Raises ImportError that says how to install it."""
-    try:
-        from mcap.writer import CompressionType, Writer
-    except ImportError:
-        raise ImportError(INSTALL) from None
-    writer = Writer(file, chunk_size=CHUNK_BYTES, compression=CompressionType[compression.upper()])
-    writer.start(profile=PROFILE, library="cdp")
-    return writer
+def _send(pipe: int, pieces: list[Any]) -> None:
+    while pieces:
+        pieces = rest_of(pieces, os.writev(pipe, pieces))

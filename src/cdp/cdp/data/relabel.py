@@ -11,7 +11,7 @@ import h5py
 
 from cdp.data.durable import part_of, sync_folder
 from cdp.data.episode import EpisodeReader
-from cdp.data.mcap_writer import mcap_of
+from cdp.data.mcap_file import mcap_of
 
 #: Folder beside the episodes that receives those which were discarded after they had been finished.
 DISCARDED = "discarded"
