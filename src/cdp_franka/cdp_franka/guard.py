@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from cdp.geometry import FloatArray, matrix_to_quat, quat_to_matrix
-from cdp_franka.chunk import ChunkMotion, Pose, to_ns
+from cdp_franka.chunk import ChunkMotion, Pose, PoseMotion, to_ns
 from cdp_franka.guard_config import GuardConfig
 from cdp_franka.guard_motion import CartesianMotion
 from cdp_franka.guard_sources import SourceTrack, check_form, check_jump, check_time
@@ -136,7 +136,7 @@ class GuardCore:
         if track.source is Source.OPERATOR:
             self._hand_over(track, action.deadman or action.authority, now_ns)
         if len(action.rows) > 0 and action.deadman:
-            self._accept(track, action, self._motion.pose, now_ns)
+            self._accept(track, action, self._motion.motion, now_ns)
 
     def tick(self, now_ns: int) -> GuardOutput:
         """Advance to ``now_ns`` and say what to send. Called at the command rate."""
@@ -250,11 +250,11 @@ class GuardCore:
         operator.motion, operator.refusal = None, None
         self._tracks[Source.POLICY].restart(now_ns)
 
-    def _accept(self, track: SourceTrack, action: ActionData, commanded: Pose, now_ns: int) -> None:
+    def _accept(self, track: SourceTrack, action: ActionData, commanded: PoseMotion, now_ns: int) -> None:
         if track.source is Source.POLICY and self._operator_in_control:
             return
         motion = ChunkMotion(action.rows, action.start_stamp_ns, action.dt_s, commanded, now_ns)
-        finding = check_jump(motion, commanded, self.config, now_ns)
+        finding = check_jump(motion, commanded.pose, self.config, now_ns)
         if finding is not None:
             self._refuse(track, finding)
             return
@@ -300,8 +300,7 @@ class GuardCore:
         if track is None or track.motion is None or self._robot.pose is None:
             self._motion.stop(dt_s)
         else:
-            before_ns = now_ns - to_ns(dt_s)
-            limited = self._motion.follow(track.motion.pose(now_ns), track.motion.pose(before_ns), self._robot.pose, dt_s)
+            limited = self._motion.follow(track.motion.at(now_ns), self._robot.pose, dt_s)
             self._gripper_width_m = min(max(track.motion.heading(now_ns)[1], 0.0), self.config.gripper_max_width_m)
         self._advance_joints(dt_s)
         return limited

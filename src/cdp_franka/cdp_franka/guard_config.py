@@ -28,8 +28,10 @@ class GuardConfig:
 
     linear_speed_m_s: float = setting(0.25, low=0.01, high=1.0, help="greatest speed of the commanded position [m/s]")
     linear_acceleration_m_s2: float = setting(1.5, low=0.05, high=9.0, help="greatest acceleration of the commanded position [m/s^2]")
+    linear_jerk_m_s3: float = setting(50.0, low=2.0, high=4500.0, help="greatest jerk of the commanded position [m/s^3]")
     angular_speed_rad_s: float = setting(1.0, low=0.05, high=2.5, help="greatest speed of the commanded rotation [rad/s]")
     angular_acceleration_rad_s2: float = setting(4.0, low=0.1, high=17.0, help="greatest acceleration of the commanded rotation [rad/s^2]")
+    angular_jerk_rad_s3: float = setting(200.0, low=5.0, high=8500.0, help="greatest jerk of the commanded rotation [rad/s^3]")
 
     max_target_jump_m: float = setting(0.15, low=0.005, high=0.5, help="an action further from the commanded target is refused [m]")
     max_target_turn_rad: float = setting(0.8, low=0.02, high=3.0, help="an action turned further from the commanded target is refused [rad]")
@@ -47,6 +49,7 @@ class GuardConfig:
     joint_margin_rad: float = setting(0.02, low=0.0, high=0.5, help="distance kept from the joint limits [rad]")
     joint_speed_share: float = setting(0.5, low=0.05, high=1.0, help="share of the joint velocity limits that joint commands may use")
     joint_acceleration_share: float = setting(0.6, low=0.02, high=1.0, help="share of the joint acceleration limits that joint commands may use")
+    joint_jerk_share: float = setting(0.1, low=0.01, high=1.0, help="share of the joint jerk limits that joint commands may use")
     kinematic_tolerance_m: float = setting(0.02, low=0.001, high=0.1, help="engaging: measured pose against the forward kinematics [m]")
     kinematic_tolerance_rad: float = setting(0.1, low=0.005, high=0.5, help="engaging: measured rotation against the forward kinematics [rad]")
     ik_tolerance_m: float = setting(0.03, low=0.001, high=0.1, help="joint commands this far from the Cartesian target are a fault [m]")
