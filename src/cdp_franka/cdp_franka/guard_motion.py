@@ -31,18 +31,18 @@ class CartesianMotion:
     def __init__(self, config: GuardConfig, pose: Pose) -> None:
         """Starts at rest at ``pose``, whose position lies in the box."""
         self._config = config
-        self._low, self._high = config.box.low_m, config.box.high_m
+        self._low, self._high = config.box.low_m.tolist(), config.box.high_m.tolist()
         self._linear = Bounds(config.linear_speed_m_s, config.linear_acceleration_m_s2, config.linear_jerk_m_s3)
         self._angular = Bounds(config.angular_speed_rad_s, config.angular_acceleration_rad_s2, config.angular_jerk_rad_s3)
-        self._place = JerkLimited(pose.position_m.tolist(), self._low.tolist(), self._high.tolist())
+        self._place = JerkLimited(pose.position_m.tolist(), self._low, self._high)
         self._turn = JerkLimited(_ORIGIN, [-math.inf] * 3, [math.inf] * 3)
         self._rotation = pose.rotation
 
     @property
     def pose(self) -> Pose:
         """The commanded pose."""
-        # The clip removes rounding (a nanometre) only.
-        return Pose(np.clip(self._place.position, self._low, self._high), self._rotation)
+        # The clip removes rounding (a picometre) only.
+        return Pose(np.array(self._inside(self._place.position)), self._rotation)
 
     @property
     def motion(self) -> PoseMotion:
@@ -54,6 +54,12 @@ class CartesianMotion:
     def twist(self) -> FloatArray:
         """Linear, then angular velocity (6,)."""
         return np.array([*self._place.velocity, *self._turn.velocity])
+
+    @property
+    def pose_at_rest(self) -> Pose:
+        """Where the stop would end."""
+        turn = turn_matrix(np.array(self._turn.rest()))
+        return Pose(np.array(self._inside(self._place.rest())), turn @ self._rotation)
 
     @property
     def moving(self) -> bool:
@@ -80,6 +86,9 @@ class CartesianMotion:
         self._turn.stop(dt_s)
         self._rebase()
 
+    def _inside(self, position: list[float]) -> list[float]:
+        return [min(max(p, low), high) for p, low, high in zip(position, self._low, self._high, strict=True)]
+
     def _rebase(self) -> None:
         if any(self._turn.position):
             # Back onto the rotations: products of many matrices drift off them.
@@ -95,10 +104,10 @@ class CartesianMotion:
             ahead = clip_length([p - h for p, h in zip(position, here, strict=True)], self._config.leash_m)
             position = [h + a for h, a in zip(here, ahead, strict=True)]
             velocity, acceleration = _ORIGIN, _ORIGIN
-        inside = [min(max(p, low), high) for p, low, high in zip(position, self._low, self._high, strict=True)]
+        inside = self._inside(position)
         free = [p == i for p, i in zip(position, inside, strict=True)]
         return (
-            [float(i) for i in inside],
+            inside,
             [v if f else 0.0 for v, f in zip(velocity, free, strict=True)],
             [a if f else 0.0 for a, f in zip(acceleration, free, strict=True)],
         )

@@ -67,6 +67,11 @@ class JointTracker:
         """Commanded joint accelerations (7,)."""
         return np.array(self._motion.acceleration)
 
+    @property
+    def q_at_rest_rad(self) -> FloatArray:
+        """Joint angles (7,) at which the stop would end."""
+        return np.array(self._motion.rest())
+
     def pose(self) -> Pose:
         """End-effector pose of the commanded joint angles."""
         return Pose(*forward(self._motion.position))

@@ -38,8 +38,10 @@ def _turn_z(angle_rad: float) -> FloatArray:
     return np.array([[c, -s, 0, 0], [s, c, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]])
 
 
-_LINKS = [_fixed_part(a, d, alpha) for a, d, alpha in zip(_A_M, _D_M, _ALPHA_RAD, strict=True)]
-_TOOL = _fixed_part(0.0, _FLANGE_M, 0.0) @ _turn_z(_HAND_TURN_RAD) @ _fixed_part(0.0, _TCP_M, 0.0)
+# Frames (4, 4) of links 1 to 7 in the link before, at zero joint angles, and of the hand in link 7.
+LINKS = tuple(_fixed_part(a, d, alpha) for a, d, alpha in zip(_A_M, _D_M, _ALPHA_RAD, strict=True))
+HAND = _fixed_part(0.0, _FLANGE_M, 0.0) @ _turn_z(_HAND_TURN_RAD)
+_TOOL = HAND @ _fixed_part(0.0, _TCP_M, 0.0)
 
 
 def joint_frames(q_rad: ArrayLike) -> tuple[FloatArray, FloatArray]:
@@ -49,7 +51,7 @@ def joint_frames(q_rad: ArrayLike) -> tuple[FloatArray, FloatArray]:
         raise ValueError(f"{JOINTS} joint angles are needed, not an array of shape {q.shape}")
     frames = np.empty((JOINTS, 4, 4))
     frame = np.eye(4)
-    for i, link in enumerate(_LINKS):
+    for i, link in enumerate(LINKS):
         frame = frame @ link
         # Times a rotation about z: only the first two columns change.
         c, s = math.cos(q[i]), math.sin(q[i])

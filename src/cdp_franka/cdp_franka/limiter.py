@@ -41,6 +41,7 @@ SpeedCheck = Callable[[int, AxisState, Phases], bool]
 
 _SHARES = (0.75, 0.5, 0.25)
 _ROUNDING = 1e-9
+_TOUCH = 1e-12
 # Ruckig plans a little inside the bounds, so that rounding does not cost the proposal.
 _PLAN = 0.995
 _FLOOR = 2e-3
@@ -151,6 +152,16 @@ class JerkLimited:
         """Put the origin elsewhere: the same motion at another ``position`` (n,), of an axis without a range."""
         self.position = [float(x) for x in position]
 
+    def rest(self) -> Row:
+        """Positions (n,) at which the stop would end."""
+        if not self._moving():
+            return list(self.position)
+        safe, state = self._safe, zip(self.position, self.velocity, self.acceleration, strict=True)
+        return [
+            along((p, v, a), stop_phases(v, a, max(most, abs(a)), jerk), math.inf)[0]
+            for (p, v, a), most, jerk in zip(state, safe.acceleration, safe.jerk, strict=True)
+        ]
+
     def stop(self, seconds: float) -> None:
         """Step of ``seconds`` along the stop."""
         self._take(self._stopping(seconds))
@@ -213,7 +224,7 @@ class JerkLimited:
                 continue
             phases = stop_phases(v, a, acceleration, jerk)
             low, high = reach(state, phases)
-            if low >= self._low[i] - _ROUNDING and high <= self._high[i] + _ROUNDING and check(i, state, phases):
+            if low >= self._low[i] - _TOUCH and high <= self._high[i] + _TOUCH and check(i, state, phases):
                 return state
         return fallback
 
@@ -269,7 +280,7 @@ class JerkLimited:
             left = v + a * abs(a) / (2.0 * jerk)
             squares += max(v * v, left * left)
             low, high = reach(state, stop_phases(v, a, max(acceleration, abs(a)), jerk))
-            if low < self._low[i] - _ROUNDING or high > self._high[i] + _ROUNDING:
+            if low < self._low[i] - _TOUCH or high > self._high[i] + _TOUCH:
                 return False
         return squares <= most
 

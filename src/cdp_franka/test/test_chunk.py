@@ -6,7 +6,7 @@ from scipy.spatial.transform import Rotation
 
 from cdp.actions import eef_row
 from cdp_franka.chunk import ChunkMotion, Pose, PoseMotion, at_rest
-from cdp_franka.rotation import orthonormal, turn_between, turn_matrix
+from cdp_franka.rotation import orthonormal, quat_of, turn_between, turn_matrix
 
 S = 1_000_000_000
 
@@ -19,6 +19,13 @@ def test_turns_agree_with_scipy_up_to_half_a_turn(axis, angle, seed):
     assert np.linalg.norm(found) == pytest.approx(angle, abs=1e-6)
     assert (Rotation.from_rotvec(found) * turn.inv()).magnitude() < 1e-6
     np.testing.assert_allclose(turn_matrix(turn.as_rotvec()), turn.as_matrix(), atol=1e-12)
+
+
+@given(st.integers(0, 999), st.sampled_from([0, 1, 2, None]))
+def test_quaternions_agree_with_scipy_whichever_component_is_largest(seed, half_turn):
+    rotation = Rotation.random(rng=seed) if half_turn is None else Rotation.from_rotvec(np.eye(3)[half_turn] * (3.1 + 1e-4 * seed % 0.04))
+    expected = rotation.as_quat()
+    np.testing.assert_allclose(quat_of(rotation.as_matrix()), expected if expected[3] > 0 else -expected, atol=1e-12)
 
 
 def test_drift_is_taken_out_of_a_rotation():

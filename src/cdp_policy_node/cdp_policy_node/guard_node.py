@@ -85,6 +85,7 @@ class GuardNode(Node):
         self.create_subscription(ActionChunk, "/cdp/action/operator", self._on_action, QoSProfile(depth=10))
         self.create_subscription(ActionChunk, "/cdp/action/policy", self._on_action, QoSProfile(depth=10))
         self.create_service(SetBool, "/cdp/guard/engage", self._on_engage)
+        self.create_service(SetBool, "/cdp/guard/retreat", self._on_retreat)
         if self._settings.lockstep:
             self.create_subscription(LockstepTick, "/cdp_sim/tick", self._on_tick, QoSProfile(depth=10))
             # Wall time: a peer that died stops simulated time too. One shot, armed by a tick that has to wait.
@@ -130,6 +131,11 @@ class GuardNode(Node):
     def _on_engage(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
         now_ns = self._now_ns()
         response.success, response.message = self._guard.engage(now_ns) if request.data else self._guard.disengage(now_ns)
+        self.get_logger().info(response.message)
+        return response
+
+    def _on_retreat(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
+        response.success, response.message = self._guard.retreat(self._now_ns()) if request.data else self._guard.cancel_retreat()
         self.get_logger().info(response.message)
         return response
 
