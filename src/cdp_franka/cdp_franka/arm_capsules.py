@@ -107,7 +107,8 @@ def _build(table_z_m: float) -> mujoco.MjSpec:
     table = spec.worldbody.add_geom(name="-1_table", type=mujoco.mjtGeom.mjGEOM_PLANE, size=[0, 0, 1], pos=[0, 0, table_z_m])
     geoms: dict[int, list[str]] = {-1: [table.name]}
     body = spec.worldbody
-    for part, shapes in enumerate((*LINK_SHAPES, (HAND_SHAPE,), (FINGERS_SHAPE,))):
+    parts: tuple[tuple[Capsule | Box, ...], ...] = (*LINK_SHAPES, (HAND_SHAPE,), (FINGERS_SHAPE,))
+    for part, shapes in enumerate(parts):
         if 1 <= part <= 7:
             body = _add_body(body, LINKS[part - 1])
             body.add_joint(type=mujoco.mjtJoint.mjJNT_HINGE, axis=[0, 0, 1])

@@ -12,7 +12,7 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike
 
-from cdp.geometry import quat_to_matrix
+from cdp.geometry import FloatArray, quat_to_matrix
 from cdp_franka.chunk import ChunkMotion, Pose, PoseMotion, to_ns
 from cdp_franka.guard_collision import CollisionWatch
 from cdp_franka.guard_config import GuardConfig
@@ -96,7 +96,7 @@ class GuardCore:
             self._set(State.HOLDING, Finding(Reason.NO_SOURCE, "engaged at the measured pose, which is held; waiting for the operator or the policy"))
         else:
             self._sound_since_ns = now_ns
-            text = f"engaged at the measured pose, which is held while the state is watched for {self.config.recovery_s} s; the fault was: {faulted.text}"
+            text = f"engaged at the measured pose, held while the state is watched for {self.config.recovery_s} s; the fault was: {faulted.text}"
             self._set(State.RECOVERING, Finding(Reason.RECOVERY, text))
         return True, self._why.text
 

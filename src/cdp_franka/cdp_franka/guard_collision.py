@@ -1,8 +1,8 @@
 """Whether the stop of what is commanded would end too close to the arm itself or to the table.
 
-Looked at is where the quickest stop would end, not where the command is: if that is refused, the stop that was looked at a moment before is still free,
-and the guard stops along it. Margins cover what lies between two looks. With the joint interface those joint angles are commanded; with the Cartesian one
-they are predicted: inverse kinematics of the pose at rest, begun at the last prediction and drawn to the measured joint angles in the null space.
+Looked at is where the quickest stop would end, not where the command is: what is refused ends no further than one look beyond a stop that was free,
+and the margins cover that and what lies on the way. With the joint interface those joint angles are commanded; with the Cartesian one they are
+predicted: inverse kinematics of the pose at rest, begun at the last prediction and drawn to the measured joint angles in the null space.
 """
 
 from __future__ import annotations
