@@ -2,14 +2,15 @@
 
 python benchmarks/guard_check.py --chunks 1000000 --seed 0
 
-Most chunks are feasible or nearly so and are followed; the others jump, are not finite, come late, early, twice, in the wrong order, empty or with 1024
-rows, or with a time step of nothing or of hours. Ticks are 0 to 300 ms apart. Every command is compared with every limit by divided differences over the
-motion's time (a tick counts for at most max_tick_s). Ends with 1 where a limit is exceeded.
+Most chunks are feasible or nearly so and are followed; the others jump, are not finite, come late, early, twice, in the wrong order, empty or with
+1024 rows, or with a time step of nothing or of years. Ticks are 0 to 300 ms apart. Every command is compared with every limit by divided differences
+over the motion's time (a tick counts for at most max_tick_s). Ends with 1 where a limit is exceeded.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import sys
 import time
@@ -56,12 +57,14 @@ class Bench:
         self.velocity = np.zeros(3)
 
     def put_arm_home(self) -> None:
+        """At rest where it begins."""
         self.q = HOME.copy()
         self.q[0] = 0.2
         self.pose = forward(self.q)
         self.quat = matrix_to_quat(self.pose[1])
 
     def sense(self, joints: bool = True) -> None:
+        """What the robot's topics would say; ``joints``: its joints too."""
         self.guard.on_pose(self.now_ns, self.pose[0], self.quat)
         if not joints:
             return
@@ -71,6 +74,7 @@ class Bench:
         self.guard.on_gripper(self.now_ns, 0.05)
 
     def tick(self, dt_ns: int) -> None:
+        """The next command, ``dt_ns`` later."""
         self.now_ns += dt_ns
         self.ticks += 1
         # The arm's joints of the Cartesian interface are solved for: at every fourth tick, and where the last would be too old.
@@ -126,6 +130,7 @@ class Bench:
         self.source = Source.POLICY if self.source is Source.OPERATOR else Source.OPERATOR
 
     def action(self, kind: str) -> ActionData:
+        """A chunk of this kind."""
         rng = self.rng
         dt_s = (0.05, 0.1, 0.2)[int(rng.integers(3))]
         horizon = {"empty": 0, "released": 0, "long": 1024}.get(kind, (1, 2, 4, 8)[int(rng.integers(4))])
@@ -186,9 +191,7 @@ def shares(run: list[tuple[float, GuardOutput]], config: GuardConfig) -> dict[st
     """Of commands that follow one another: the greatest share of each limit."""
     # A tick of no length sends the same again; it has no velocity.
     moved = [run[0], *(step for step in run[1:] if step[0] > 0.0)] if run else []
-    still = [
-        a[1].position_m is not None and np.array_equal(a[1].position_m, b[1].position_m) for b, a in zip(run, run[1:], strict=False) if a[0] == 0.0
-    ]
+    still = [np.array_equal(after[1].position_m, before[1].position_m) for before, after in itertools.pairwise(run) if after[0] == 0.0]
     found = {"a tick of no length moves": float(not all(still))}
     if len(moved) < 2:
         return found
@@ -202,7 +205,7 @@ def shares(run: list[tuple[float, GuardOutput]], config: GuardConfig) -> dict[st
     for name, value, limit in zip(("speed", "acceleration", "jerk"), divided(places, steps), limits, strict=True):
         found[f"linear {name}"] = float(np.max(np.linalg.norm(value, axis=1), initial=0.0) / limit)
     rotations = quat_to_matrix(np.array([o.quat_xyzw for o in outs]))
-    turns = np.array([turn_between(a, b) for a, b in zip(rotations, rotations[1:], strict=False)])
+    turns = np.array([turn_between(a, b) for a, b in itertools.pairwise(rotations)])
     angles = np.concatenate([np.zeros((1, 3)), np.cumsum(turns, axis=0)])
     limits = (config.angular_speed_rad_s, config.angular_acceleration_rad_s2, config.angular_jerk_rad_s3)
     for name, value, limit in zip(("speed", "acceleration", "jerk"), divided(angles, steps), limits, strict=True):
@@ -213,6 +216,7 @@ def shares(run: list[tuple[float, GuardOutput]], config: GuardConfig) -> dict[st
 
 
 def joint_shares(outs: list[GuardOutput], steps: np.ndarray, config: GuardConfig) -> dict[str, float]:
+    """The same of the joints, by ``steps`` (N - 1,)."""
     q, dq, robot = np.array([o.q_rad for o in outs]), np.array([o.dq_rad_s for o in outs]), config.limits
     low, high = robot.velocity_bounds_rad_s(q)
     outside = np.max(np.maximum(robot.q_min_rad + config.joint_margin_rad - q, q - robot.q_max_rad + config.joint_margin_rad))
@@ -238,6 +242,7 @@ def divided(rows: np.ndarray, steps: np.ndarray) -> list[np.ndarray]:
 
 
 def main() -> int:
+    """Run it."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--chunks", type=int, default=20_000)
     parser.add_argument("--seed", type=int, default=0)
@@ -262,21 +267,24 @@ def main() -> int:
     return report(worst, counts)
 
 
+def _say(line: str) -> None:
+    sys.stdout.write(line + "\n")
+
+
 def report(worst: dict[str, float], counts: Counter[str]) -> int:
     """Print it; 1 where a limit is exceeded or nothing was followed."""
     ticks = sum(counts[state.name] for state in State)
     followed = counts["POLICY"] + counts["OPERATOR"]
-    print(
-        f"{counts['chunks']} chunks: {100 * (1 - counts['refused'] / counts['chunks']):.1f} % accepted, {100 * counts['refused'] / counts['chunks']:.1f} % refused"
-    )
-    print(f"{ticks} ticks: " + ", ".join(f"{100 * counts[s.name] / ticks:.1f} % {s.name.lower()}" for s in State if counts[s.name]))
-    print(f"{counts['engaged']} engages; {100 * counts['limited'] / max(followed, 1):.1f} % of the followed ticks held back by a limit")
+    refused = 100 * counts["refused"] / counts["chunks"]
+    _say(f"{counts['chunks']} chunks: {100 - refused:.1f} % accepted, {refused:.1f} % refused")
+    _say(f"{ticks} ticks: " + ", ".join(f"{100 * counts[s.name] / ticks:.1f} % {s.name.lower()}" for s in State if counts[s.name]))
+    _say(f"{counts['engaged']} engages; {100 * counts['limited'] / max(followed, 1):.1f} % of the followed ticks held back by a limit")
     for name, share in worst.items():
-        print(f"  {name}: {'never' if share == 0.0 else f'{100 * share:.4f} % of the limit'}")
+        _say(f"  {name}: {'never' if share == 0.0 else f'{100 * share:.4f} % of the limit'}")
     bad = [name for name, share in worst.items() if share > 1.0 + TOLERANCE or (name in YES_NO and share > 0.0)]
     if followed < 0.5 * ticks:
         bad.append("most ticks follow a source")
-    print(f"guard-check: {'FAILED: ' + ', '.join(bad) if bad else 'every command within every limit'}")
+    _say(f"guard-check: {'FAILED: ' + ', '.join(bad) if bad else 'every command within every limit'}")
     return 1 if bad else 0
 
 

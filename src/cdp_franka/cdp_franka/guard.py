@@ -352,7 +352,7 @@ class GuardCore:
             return limited
         measured = self._robot.pose
         if self._retreat is not None and measured is not None:
-            limited = self._motion.follow(self._retreat.advance(self._motion.pose, dt_s), measured, dt_s)
+            limited = self._motion.follow(self._retreat.advance(self._motion.pose, dt_s), measured, dt_s, slowly=True)
         elif track is None or track.motion is None or measured is None:
             self._motion.stop(dt_s)
         else:

@@ -11,6 +11,7 @@ limits and 100 Hz).
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 
@@ -34,6 +35,10 @@ class CartesianMotion:
         self._low, self._high = config.box.low_m.tolist(), config.box.high_m.tolist()
         self._linear = Bounds(config.linear_speed_m_s, config.linear_acceleration_m_s2, config.linear_jerk_m_s3)
         self._angular = Bounds(config.angular_speed_rad_s, config.angular_acceleration_rad_s2, config.angular_jerk_rad_s3)
+        self._slow = (
+            replace(self._linear, speed=min(config.retreat_speed_m_s, self._linear.speed)),
+            replace(self._angular, speed=min(config.retreat_speed_rad_s, self._angular.speed)),
+        )
         self._place = JerkLimited(pose.position_m.tolist(), self._low, self._high)
         self._turn = JerkLimited(_ORIGIN, [-math.inf] * 3, [math.inf] * 3)
         self._rotation = pose.rotation
@@ -66,15 +71,19 @@ class CartesianMotion:
         """Whether it is not at rest."""
         return any(self._place.velocity) or any(self._turn.velocity)
 
-    def follow(self, wanted: PoseMotion, measured: Pose, dt_s: float) -> bool:
-        """Step of ``dt_s`` > 0 towards ``wanted``, which is for the end of the step. Returns whether a limit held it back."""
+    def follow(self, wanted: PoseMotion, measured: Pose, dt_s: float, slowly: bool = False) -> bool:
+        """Step of ``dt_s`` > 0 towards ``wanted``, which is for the end of the step. Returns whether a limit held it back.
+
+        ``slowly``: no faster than a retreat.
+        """
+        linear, angular_bounds = self._slow if slowly else (self._linear, self._angular)
         position, velocity, acceleration = self._allowed_place(wanted, measured)
-        self._place.follow_vector(Reference(position, velocity, acceleration), self._linear, dt_s)
+        self._place.follow_vector(Reference(position, velocity, acceleration), linear, dt_s)
         rotation, turning = self._allowed_rotation(wanted, measured)
         error = turn_between(self._rotation, rotation).tolist()
         angular = wanted.angular_velocity.tolist() if turning else _ORIGIN
         bend = wanted.angular_acceleration.tolist() if turning else _ORIGIN
-        self._turn.follow_vector(Reference(error, angular, bend), self._angular, dt_s)
+        self._turn.follow_vector(Reference(error, angular, bend), angular_bounds, dt_s)
         self._rebase()
         behind_m = math.dist(wanted.pose.position_m.tolist(), self._place.position)
         behind_rad = float(np.linalg.norm(turn_between(self._rotation, wanted.pose.rotation)))

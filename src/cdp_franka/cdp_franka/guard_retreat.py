@@ -15,6 +15,8 @@ from cdp_franka.rotation import turn_between, turn_matrix
 # A reference that is this far ahead waits: where the arm is held back, corners are not cut.
 _WAIT_M = 0.01
 _WAIT_RAD = 0.1
+# The reference goes a little slower than the arm may, so that the arm keeps up.
+_PACE = 0.9
 _ARRIVED_M = 1e-3
 _ARRIVED_RAD = 1e-2
 _TRACE_STEP_M = 0.005
@@ -54,12 +56,12 @@ def way_up(pose: Pose, config: GuardConfig) -> list[Pose]:
 
 
 class Retreat:
-    """A reference that goes from pose to pose at ``retreat_speed_m_s`` and stops at the last."""
+    """A reference that goes from pose to pose at most of ``retreat_speed_m_s`` and stops at the last."""
 
     def __init__(self, begin: Pose, way: list[Pose], config: GuardConfig) -> None:
         """``begin``: the commanded pose; ``way``: where to go, in order."""
         self._way, self._leg, self._share, self._from = way, 0, 0.0, begin
-        self._speed, self._turn = config.retreat_speed_m_s, config.retreat_speed_rad_s
+        self._speed, self._turn = _PACE * config.retreat_speed_m_s, _PACE * config.retreat_speed_rad_s
 
     def done(self, commanded: Pose) -> bool:
         """Whether the commanded pose has come to the end."""

@@ -62,6 +62,12 @@ class SourceTrack:
                 f"the {name} has answered the same observation for {(now_ns - self.renewed_ns) / 1e9:.2f} s ({allowed_ns / 1e9:.2f} s allowed); "
                 "does its camera send?",
             )
+        elif now_ns - self.seen_ns > to_ns(config.max_observation_age_s):
+            age_s = (now_ns - self.seen_ns) / 1e9
+            finding = Finding(
+                Reason.OBSERVATION_STALE,
+                f"the newest observation that the {name} has answered is {age_s:.2f} s old; at most {config.max_observation_age_s} s",
+            )
         elif self.motion is None:
             finding = Finding(Reason.NO_SOURCE, f"the {name} has sent no action to follow yet")
         elif now_ns - self.motion.end_ns > max(self.motion_dt_ns, self.next_within_ns) + margin_ns:
