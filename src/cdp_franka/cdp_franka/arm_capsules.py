@@ -53,7 +53,7 @@ LINK_SHAPES: tuple[tuple[Capsule, ...], ...] = (
 )
 HAND_SHAPE = Box((0.0, -0.0015, 0.020), (0.035, 0.1055, 0.049))
 # Both fingers at any opening, down to their tips.
-FINGERS_SHAPE = Box((0.0, 0.0, 0.0870), (0.014, 0.070, 0.0290))
+FINGERS_SHAPE = Box((0.0, 0.0, 0.0855), (0.014, 0.070, 0.0305))
 
 HAND_INDEX, FINGERS_INDEX = 8, 9
 PART_NAMES = (*(f"link{i}" for i in range(8)), "the hand", "the fingers")

@@ -403,7 +403,8 @@ def test_lock_step_waits_for_the_source_gives_up_on_a_dead_one_and_follows_simul
             bench.actions[Source.POLICY].publish(chunk(image_ns, goal, Source.POLICY))
             bench.until(bench.answered, "the answer")
         assert bench.statuses[-1].state == State.POLICY
-        assert bench.position()[1] == pytest.approx(goal[1], abs=2e-3)
+        # An S-curve over 5 cm takes 0.40 s at the default limits, and 0.37 s of simulated time have gone.
+        assert bench.position()[1] == pytest.approx(goal[1], abs=4e-3)
         steps = np.diff([stamp_to_ns(c.header.stamp) for c in bench.commands])
         assert np.all(steps == 10 * MS)
         assert_smooth(bench.commands)
