@@ -1,9 +1,10 @@
 """A chunk of end-effector actions as a motion in time.
 
 Between two rows the position is the cubic that has each row's velocity there, the mean of the neighbouring steps (Catmull and Rom, 1974), so that
-the motion passes the rows at their times and does not stop at them. Rotations likewise, in the rotation vector from the one row to the next: exact
-at the rows; between them the angular velocity is that of the rotation vector, which differs by a share of about a twelfth of the squared step (5 %
-at 0.8 rad).
+the motion passes the rows at their times and does not stop at them. Where that cubic would ask for more acceleration than is set aside for it, as
+between rows that are noisy, it is the straight line at a constant speed: its corners cost what follows it less than the cubic's swings would.
+Rotations likewise, in the rotation vector from the one row to the next: exact at the rows; between them the angular velocity is that of the rotation
+vector, which differs by a share of about a twelfth of the squared step (5 % at 0.8 rad).
 """
 
 from __future__ import annotations
@@ -51,10 +52,17 @@ def at_rest(pose: Pose) -> PoseMotion:
 
 
 class _Cubic:
-    """The cubic from 0 to ``step`` (3,) in ``seconds`` with the velocities (3,) at both ends."""
+    """The cubic from 0 to ``step`` (3,) in ``seconds`` with the velocities (3,) at both ends, or the line where it bends more than ``most``."""
 
-    def __init__(self, step: FloatArray, seconds: float, begin: FloatArray, end: FloatArray) -> None:
+    def __init__(self, step: FloatArray, seconds: float, begin: FloatArray, end: FloatArray, most: float) -> None:
         self._seconds = seconds
+        self._set(step, begin, end)
+        # The acceleration is linear in time: greatest at an end.
+        if max(float(np.linalg.norm(self.at(share)[2])) for share in (0.0, 1.0)) > most:
+            self._set(step, step / seconds, step / seconds)
+
+    def _set(self, step: FloatArray, begin: FloatArray, end: FloatArray) -> None:
+        seconds = self._seconds
         self._linear = begin * seconds
         self._square = 3.0 * step - seconds * (2.0 * begin + end)
         self._cube = seconds * (begin + end) - 2.0 * step
@@ -69,10 +77,12 @@ class _Cubic:
 class _Segment:
     """From one pose to the next."""
 
-    def __init__(self, begin: PoseMotion, end: Pose, turn: FloatArray, seconds: float, velocity: FloatArray, angular_velocity: FloatArray) -> None:
+    def __init__(
+        self, begin: PoseMotion, end: Pose, turn: FloatArray, seconds: float, velocities: tuple[FloatArray, FloatArray], bends: tuple[float, float]
+    ) -> None:
         self._from = begin.pose
-        self._position = _Cubic(end.position_m - begin.pose.position_m, seconds, begin.velocity, velocity)
-        self._turn = _Cubic(turn, seconds, begin.angular_velocity, angular_velocity)
+        self._position = _Cubic(end.position_m - begin.pose.position_m, seconds, begin.velocity, velocities[0], bends[0])
+        self._turn = _Cubic(turn, seconds, begin.angular_velocity, velocities[1], bends[1])
 
     def at(self, share: float) -> PoseMotion:
         step, velocity, acceleration = self._position.at(share)
@@ -97,8 +107,14 @@ class ChunkMotion:
     gripper gets the width of the row being headed for.
     """
 
-    def __init__(self, rows: FloatArray, start_ns: int, dt_s: float, anchor: PoseMotion, anchor_ns: int) -> None:
-        """``rows`` (T >= 1, 10). Raises ValueError where a 6-D rotation is degenerate."""
+    def __init__(
+        self, rows: FloatArray, start_ns: int, dt_s: float, anchor: PoseMotion, anchor_ns: int, bends: tuple[float, float] = (math.inf, math.inf)
+    ) -> None:
+        """``rows`` (T >= 1, 10); ``bends``: greatest accelerations of a curve [m/s^2, rad/s^2].
+
+        Raises ValueError where a 6-D rotation is degenerate.
+        """
+        self._bends = bends
         self._positions, self._rotations, self._widths_m = eef_pose(rows)
         self._steps = np.diff(self._positions, axis=0)
         self._turns = matrix_to_rotvec(self._rotations[1:] @ np.swapaxes(self._rotations[:-1], 1, 2)) if len(rows) > 1 else np.zeros((0, 3))
@@ -114,8 +130,8 @@ class ChunkMotion:
         first, turn = self._pose(0), turn_between(anchor.pose.rotation, self._rotations[0])
         if len(self._positions) == 1:
             # A single row says nothing of its velocity: the mean on the way there.
-            return _Segment(anchor, first, turn, seconds, (first.position_m - anchor.pose.position_m) / seconds, turn / seconds)
-        return _Segment(anchor, first, turn, seconds, self._velocities[0], self._angular[0])
+            return _Segment(anchor, first, turn, seconds, ((first.position_m - anchor.pose.position_m) / seconds, turn / seconds), self._bends)
+        return _Segment(anchor, first, turn, seconds, (self._velocities[0], self._angular[0]), self._bends)
 
     @property
     def end_ns(self) -> int:
@@ -133,16 +149,17 @@ class ChunkMotion:
         return self._pose(row), float(self._widths_m[row])
 
     def at(self, at_ns: int) -> PoseMotion:
-        """The interpolated pose and its motion."""
-        if at_ns >= self.end_ns:
-            return at_rest(self._pose(len(self._positions) - 1))
-        if at_ns < self._start_ns:
+        """The interpolated pose and its motion; at the time of the last row it still moves, since the next chunk begins there."""
+        last = len(self._positions) - 1
+        if at_ns > self.end_ns or (last == 0 and self._approach is None):
+            return at_rest(self._pose(last))
+        if at_ns < self._start_ns or last == 0:
             if self._approach is None:
                 return at_rest(self._pose(0))
             share = (at_ns - self._anchor_ns) / (self._start_ns - self._anchor_ns)
             return self._approach.at(min(max(share, 0.0), 1.0))
         index, rest_ns = divmod(at_ns - self._start_ns, self._dt_ns)
-        return self._between(index).at(rest_ns / self._dt_ns)
+        return self._between(last - 1).at(1.0) if index == last else self._between(index).at(rest_ns / self._dt_ns)
 
     def pose(self, at_ns: int) -> Pose:
         """The interpolated pose."""
@@ -160,7 +177,6 @@ class ChunkMotion:
     def _between(self, index: int) -> _Segment:
         if self._segment is None or self._segment[0] != index:
             begin = PoseMotion(self._pose(index), self._velocities[index], np.zeros(3), self._angular[index], np.zeros(3))
-            end = self._pose(index + 1)
-            velocity, angular = self._velocities[index + 1], self._angular[index + 1]
-            self._segment = index, _Segment(begin, end, self._turns[index], self._dt_s, velocity, angular)
+            velocities = self._velocities[index + 1], self._angular[index + 1]
+            self._segment = index, _Segment(begin, self._pose(index + 1), self._turns[index], self._dt_s, velocities, self._bends)
         return self._segment[1]

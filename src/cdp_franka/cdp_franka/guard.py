@@ -27,6 +27,9 @@ from cdp_franka.rotation import quat_of
 # What GuardCore.waiting_for answers where it is a source that is waited for.
 SOURCE_WORDS = tuple(f"the {source.name.lower()}" for source in Source)
 
+# Share of the acceleration limits for the curve through the rows; the rest is for coming back to it.
+_BEND = 0.5
+
 _HOLDS = "the last target is held"
 _ENGAGE = "call /cdp/guard/engage to go on from the measured pose"
 _RETREAT = "or /cdp/guard/retreat to move away slowly"
@@ -303,7 +306,8 @@ class GuardCore:
     def _accept(self, track: SourceTrack, action: ActionData, commanded: PoseMotion, now_ns: int) -> None:
         if track.source is Source.POLICY and (self._operator_in_control or self._policy_waits):
             return
-        motion = ChunkMotion(action.rows, action.start_stamp_ns, action.dt_s, commanded, now_ns)
+        bends = _BEND * self.config.linear_acceleration_m_s2, _BEND * self.config.angular_acceleration_rad_s2
+        motion = ChunkMotion(action.rows, action.start_stamp_ns, action.dt_s, commanded, now_ns, bends)
         finding = check_jump(motion, commanded.pose, self.config, now_ns)
         if finding is not None:
             self._refuse(track, finding)

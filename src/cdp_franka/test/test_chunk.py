@@ -77,7 +77,19 @@ def test_a_single_row_is_reached_at_its_time_with_the_mean_velocity_and_kept():
     motion = ChunkMotion(rows, S, 0.1, at_rest(Pose(np.zeros(3), np.eye(3))), S - S // 10)
     np.testing.assert_allclose(motion.at(S - 1).velocity, [0.2, 0.0, 0.0], atol=1e-6)
     np.testing.assert_allclose(motion.pose(S).position_m, [0.02, 0.0, 0.0])
+    np.testing.assert_allclose(motion.at(S).velocity, [0.2, 0.0, 0.0])
     np.testing.assert_array_equal(motion.at(2 * S).velocity, 0.0)
+
+
+def test_rows_too_noisy_for_a_curve_are_joined_by_lines():
+    """Catches a reference that swings between noisy rows harder than what follows it can."""
+    positions = np.array([[0.0, 0.0, 0.0], [0.01, 0.002, 0.0], [0.02, -0.002, 0.0], [0.03, 0.002, 0.0]])
+    rows = eef_row(positions, np.tile([0.0, 0.0, 0.0, 1.0], (4, 1)), np.zeros(4))
+    motion = ChunkMotion(rows, S, 0.1, at_rest(Pose(np.zeros(3), np.eye(3))), S, (0.1, 1.0))
+    middle = motion.at(round(1.15 * S))
+    np.testing.assert_allclose(middle.pose.position_m, [0.015, 0.0, 0.0], atol=1e-9)
+    np.testing.assert_allclose(middle.velocity, [0.1, -0.04, 0.0], atol=1e-9)
+    np.testing.assert_array_equal(middle.acceleration, 0.0)
 
 
 @pytest.mark.parametrize(("at_s", "width"), [(9.0, 0.01), (10.0, 0.01), (10.05, 0.02), (10.1, 0.02), (10.29, 0.04), (50.0, 0.04)])

@@ -11,6 +11,31 @@ from cdp_franka.kinematics import forward
 NEAR = POSITION + np.array([0.05, 0.03, 0.02])
 
 
+def s_curve(t):
+    """A demonstration: 0.2 m in 1.5 s, a quintic whose speed rises to 0.25 m/s."""
+    s = np.clip(np.atleast_1d(t) / 1.5, 0.0, 1.0)
+    return POSITION + np.outer(10 * s**3 - 15 * s**4 + 6 * s**5, [0.0, 0.2, 0.0])
+
+
+@pytest.mark.parametrize(("horizon", "noise_m", "most_m"), [(16, 0.0, 0.8e-3), (1, 0.0, 1.3e-3), (16, 2e-3, 8e-3)])
+def test_a_demonstration_at_a_quarter_of_a_metre_per_second_is_followed_without_visible_lag(horizon, noise_m, most_m):
+    """Largest distance from the demonstration at the same time. One tick of lag would be 2.5 mm. The noisy rows are themselves up to 6 mm off it."""
+    rng, bench = np.random.default_rng(0), Bench(max_next_within_s=1.0, max_observation_age_s=1.0).engaged()
+    bench.run(200)
+    begin_ms, gaps = bench.now_ms, []
+    for k in range(20):
+        elapsed = (bench.now_ms - begin_ms) / 1e3
+        if horizon == 1 or k % 4 == 0:
+            rows = s_curve(elapsed + 0.1 * np.arange(1, horizon + 1))
+            bench.act(rows + noise_m * rng.normal(size=rows.shape), next_within_s=0.5 if horizon > 1 else 0.1)
+        for _ in range(10):
+            out = bench.run(10)
+            gaps.append(np.linalg.norm(out.position_m - s_curve((bench.now_ms - begin_ms) / 1e3)[0]))
+    assert out.state is State.POLICY
+    assert max(gaps) < most_m
+    assert_within_limits(bench.outputs, bench.config)
+
+
 def held_after(bench, reason, **last):
     """Milliseconds from the last message until the guard holds for ``reason``."""
     bench.act(NEAR, **last)
