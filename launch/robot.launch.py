@@ -37,6 +37,16 @@ def generate_launch_description() -> LaunchDescription:
             default_value=PythonExpression(["0.5 if '", robot_ip, "' == '' else 0.1"]),
             description="Age of the robot's states from which the guard faults [s]; 0.1 on the arm, 0.5 in simulation.",
         ),
+        DeclareLaunchArgument(
+            "source_margin_s",
+            default_value=PythonExpression(["0.25 if '", robot_ip, "' == '' else 0.08"]),
+            description="Added to a source's promise before the guard holds [s]; 0.08 on the arm, 0.25 in simulation.",
+        ),
+        DeclareLaunchArgument(
+            "max_observation_age_s",
+            default_value=PythonExpression(["0.5 if '", robot_ip, "' == '' else 0.3"]),
+            description="Age of the newest observation that a source has answered from which the guard holds [s].",
+        ),
     ]
     simulator = Node(
         package="cdp_franka_sim",
@@ -65,6 +75,8 @@ def generate_launch_description() -> LaunchDescription:
             {
                 "command_interface": LaunchConfiguration("command_interface"),
                 "state_timeout_s": LaunchConfiguration("state_timeout_s"),
+                "source_margin_s": LaunchConfiguration("source_margin_s"),
+                "max_observation_age_s": LaunchConfiguration("max_observation_age_s"),
                 "lockstep": lockstep,
                 "use_sim_time": lockstep,
                 "reliable": lockstep,

@@ -16,6 +16,8 @@ class State(IntEnum):
     OPERATOR = 2
     POLICY = 3
     FAULT = 4
+    RETREATING = 5
+    RECOVERING = 6
 
 
 class Reason(IntEnum):
@@ -37,6 +39,12 @@ class Reason(IntEnum):
     IK_FAILED = 13
     CLOCK = 14
     DISENGAGED = 15
+    SELF_COLLISION = 16
+    TABLE = 17
+    OBSERVATION_STALE = 18
+    RETREAT = 19
+    RETREATED = 20
+    RECOVERY = 21
 
 
 class Source(IntEnum):
