@@ -108,8 +108,8 @@ class PolicyRuntime:
         for name in changes:
             if name not in CHANGEABLE:
                 raise ConfigError(f"{name}: cannot change while the policy is loaded, only {', '.join(CHANGEABLE)} can; load the bundle again")
-        self.config = from_mapping(RuntimeConfig, {**to_mapping(self.config), **changes})
-        if "seed" in changes:
+        before, self.config = self.config, from_mapping(RuntimeConfig, {**to_mapping(self.config), **changes})
+        if self.config.seed != before.seed:
             self.reset()
 
     def reset(self, seed: int | None = None) -> None:

@@ -83,8 +83,9 @@ class PolicySession:
         self.state, self.message = State.WAITING, "waiting for the first observation"
 
     def stop(self) -> None:
-        """End the episode: nothing is answered until the next start; a chunk under way is dropped."""
+        """End the episode: nothing is answered until the next start; a chunk under way is waited for and dropped."""
         self._forget(0)
+        self._worker.drain()
         self.state, self.message = State.STOPPED, "ready, not active"
 
     def close(self) -> None:

@@ -31,8 +31,11 @@ class Worker(Protocol):
     def take(self, now_ns: int) -> list[Outcome]:
         """What has ended since the last call, by ``now_ns`` of the session's clock."""
 
+    def drain(self) -> None:
+        """Drop what waits, wait for what is under way, and drop every outcome."""
+
     def close(self) -> None:
-        """Plan no more; what is under way is waited for, and its outcome dropped."""
+        """Drain, and plan no more."""
 
 
 class InlineWorker:
@@ -52,9 +55,13 @@ class InlineWorker:
         ended, self._ended = self._ended, []
         return ended
 
-    def close(self) -> None:
-        """Nothing to end."""
+    def drain(self) -> None:
+        """Drop every outcome."""
         self._ended = []
+
+    def close(self) -> None:
+        """As :meth:`drain`."""
+        self.drain()
 
 
 class ThreadWorker:
@@ -89,6 +96,13 @@ class ThreadWorker:
         with self._changed:
             ended, self._ended = self._ended, []
         return ended
+
+    def drain(self) -> None:
+        """Drop the waiting job, wait for the one under way, and drop every outcome."""
+        with self._changed:
+            self._next = None
+            self._changed.wait_for(lambda: not self._busy)
+            self._ended = []
 
     def close(self) -> None:
         """Wait for the job under way and end the thread."""
