@@ -5,7 +5,7 @@ Given rows Y with weights W in [0, 1] (1: met exactly, 0: free), the prediction 
     x0' = x0 + S W^1/2 (W^1/2 S W^1/2 + lambda (I - W))^-1 W^1/2 (Y - x0),
 
 the mean of a Gaussian of mean x0 and covariance proportional to S when its rows are observed with noise that grows as W falls; lambda, the mean of S
-along the residual, makes W = 1/2 mean that both are believed alike. With ``products`` = 0, S is the identity and ``x0' = x0 + W (Y - x0)``: the rows
+along W (Y - x0), makes W = 1/2 mean that both are believed alike. With ``products`` = 0, S is the identity and ``x0' = x0 + W (Y - x0)``: the rows
 are replaced, and others hear of it through the denoiser's input at the next step alone. With ``products`` = k, S is the denoiser's Jacobian J, since
 ``Cov(a_0 | a_t) = (sigma^2 / alpha) J`` for an exact denoiser, and the system is solved by k steps of conjugate gradients, one difference quotient of
 the denoiser each. For Gaussian data and enough steps the result is the exact conditional distribution (a test).
@@ -66,7 +66,7 @@ def guided(denoise: Denoise, given: Any, weights: Any, path: NoisePath, products
         ridge = floor * call("sqrt", _over(_dot(answer, answer), _dot(b, b)))
         answer = answer + ridge * root * p
         # The mean of S along the residual; without a positive one the denoiser is no guide, and the rows are replaced.
-        trust = _over(_dot(p, root * answer), _dot(p, p))
+        trust = _over(_dot(root * p, answer), _dot(root * p, root * p))
         usable = trust > 0.0
         shift = 0.0 * b
         for k in range(products):
