@@ -36,7 +36,8 @@ delay that is made up; what the guard would follow is put together from what was
 
 Mean ± standard deviation over seeds of the noise. Jump: from where the old chunk would have sent the arm to where the new one does at the same
 time. Jerk: third difference of the commanded position once a policy period, over joins and within chunks of the same motion; the ratio is of their
-root mean squares. Off the demonstration: the distance to what the demonstrator did at that time, which a join that holds on to old plans would make larger.
+root mean squares. Off the demonstration: the distance to what the demonstrator did at that time, which a join that holds on to old plans would make
+larger.
 
 ![Speed of the commanded target](motion.png)
 
