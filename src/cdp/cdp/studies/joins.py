@@ -24,7 +24,6 @@ JOINS = {
     "ensemble": JoinConfig("ensemble"),
     "rtc": JoinConfig("rtc"),
     "rtc, 1 product": JoinConfig("rtc", products=1),
-    "rtc, 2 products": JoinConfig("rtc", products=2),
 }
 #: Initial noise and the level of a warm start.
 NOISES = {

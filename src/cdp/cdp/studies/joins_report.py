@@ -25,9 +25,9 @@ def report(results: Mapping[str, Any]) -> str:
     return f"""# Joins: where one chunk takes over from another
 
 What is the arm sent when a chunk replaces the one before it, by the join that the policy node is set to and by how late the chunk comes? The
-recorded observations of {results["recordings"]} held-out demonstrations go through the session that the robot runs, at the policy's rate, with a chunk
-every {results["replan_ticks"]} observations (`{results["bundle"]}`, {results["solver"]}, {results["steps"]} steps). Each chunk is handed over after a
-delay that is made up; what the guard would follow is put together from what was sent. The delay that `rtc` plans for is the measured one.
+recorded observations of {results["recordings"]} held-out demonstrations go through the session that the robot runs, at the policy's rate, with a
+chunk every {results["replan_ticks"]} observations (`{results["bundle"]}`, {results["solver"]}, {results["steps"]} steps). Each chunk is handed over
+after a delay that is made up; what the guard would follow is put together from what was sent. The delay that `rtc` plans for is the measured one.
 
 Jump at a join, jerk there, and distance to the demonstration, as root mean squares, over the delays:
 
@@ -85,7 +85,7 @@ def _findings(joins: Mapping[str, Any]) -> str:
         return f"{min(means):.{digits}f} to {max(means):.{digits}f}"
 
     return "\n".join(
-        f"- `{name}`: {between(name, 'jump_mm', 1)} mm, {between(name, 'jerk_join', 1)} m/s³ ({between(name, 'jerk_ratio', 2)} times that within chunks), "
-        f"{between(name, 'error_mm', 1)} mm"
+        f"- `{name}`: {between(name, 'jump_mm', 1)} mm, {between(name, 'jerk_join', 1)} m/s³ ({between(name, 'jerk_ratio', 2)} times that within "
+        f"chunks), {between(name, 'error_mm', 1)} mm"
         for name in DRAWN
     )
