@@ -54,9 +54,10 @@ With a hard join and no delay. `warm` starts the sampler from the last chunk, no
 Apart over seeds: distance of a row from its mean over seeds, for the same observation. A sampler that contracts forgets its noise: what little is
 left is what a warm start could take away.
 
+{_closed(results["closed_loop"])}
 ## What this does not show
-- Open loop: the arm's own motion does not answer to what is sent, and success is not measured.
-- No limits of speed and acceleration: the guard smooths what is sent here.
+- Recorded observations: the arm's own motion does not answer to what is sent, and no limits of speed and acceleration smooth it, as the guard does.
+- So few episodes in simulation tell a join that breaks the task from one that does not, and nothing finer.
 - One task, one policy, positions only; slide has one way to do it, so that no join has to choose between two.
 """
 
@@ -76,6 +77,21 @@ def _products(joins: Mapping[str, Any]) -> str:
         "Products are evaluations that carry the agreement to the free rows through the denoiser's Jacobian, exactly so on Gaussian data (a test).\n"
         f"{'; '.join(lines)}.\nA trained denoiser's Jacobian need not be a covariance, and one that training made small says little: the policy node "
         "does not offer products."
+    )
+
+
+def _closed(closed: Mapping[str, Any]) -> str:
+    if not closed:
+        return ""
+    rows = []
+    for name, by_delay in closed.items():
+        for delay, found in by_delay.items():
+            low, high = found["wilson_95"]
+            seconds = "" if found["mean_duration_s"] is None else f"{found['mean_duration_s']:.2f}"
+            rows.append([name, f"{delay} ms", f"{found['successes']} of {found['trials']}", f"{low:.2f} to {high:.2f}", seconds])
+    head = ("join", "delay", "successes", "95 % interval", "mean time of a success [s]")
+    return (
+        f"## In simulation\nWith the guard, the same scenes for each; simulated time stands still while the policy computes.\n\n{table(head, rows)}\n"
     )
 
 
