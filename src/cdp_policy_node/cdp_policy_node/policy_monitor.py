@@ -1,0 +1,238 @@
+"""The policy node's monitor: a thread that reads a window now and then, and what the node says and does about it.
+
+It has networks of its own and a low priority, and what comes while it reads is left out: no chunk waits for it.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from cdp_msgs.msg import PolicyStatus
+from cdp_ros.stamps import ns_to_stamp
+
+from cdp.bundle import Bundle, BundleError
+from cdp.config import setting
+from cdp.data.spec import NS_PER_S
+from cdp.data.window import WindowArrays
+from cdp.runtime import RuntimeConfig
+from cdp.runtime.monitor import MonitorReading, SamplerMonitor
+from cdp.runtime.monitor_verdict import Judge, Verdict, VerdictConfig
+
+# Above what plans and talks, and no more: the interpreter's lock is held by one thread at a time, and one that is starved would keep it from the rest.
+_NICE = 10
+
+
+@dataclass(frozen=True)
+class MonitorParameters:
+    """Parameters of the monitor within the node ``cdp_policy``; read when it is configured."""
+
+    monitor: bool = setting(True, help="measure now and then how far the sampler can be trusted on what it sees: a thread of low priority")
+    monitor_rate_hz: float = setting(1.0, low=0.01, high=10.0, help="readings a second, by the observations' stamps; what comes meanwhile is left out")
+    monitor_seeds: int = setting(0, low=0, high=64, help="noises, and pairs of them, of a reading; 0: as many as the bundle's thresholds are of")
+    monitor_factor: float = setting(1.0, low=0.1, high=100.0, help="uncertain above this many times the bundle's thresholds")
+    monitor_resume: float = setting(0.9, low=0.01, high=1.0, help="certain again below this part of what makes it uncertain")
+    monitor_after: int = setting(3, low=1, high=1000, help="readings in a row that it takes to become uncertain, or certain again")
+    monitor_hold: bool = setting(False, help="send no actions while uncertain: the guard holds the arm until the observation is familiar again")
+
+    def verdict(self) -> VerdictConfig:
+        """When the policy is called uncertain."""
+        return VerdictConfig(self.monitor_factor, self.monitor_resume, self.monitor_after)
+
+
+@dataclass(frozen=True)
+class StampedReading:
+    """A reading, the stamp of the observation that it is of, and the verdict with it."""
+
+    stamp_ns: int
+    reading: MonitorReading
+    verdict: Verdict
+
+
+class Reader(Protocol):
+    """What reads a window: :class:`cdp.runtime.monitor.SamplerMonitor`, or a test's."""
+
+    def read(self, window: WindowArrays) -> MonitorReading:
+        """The reading of one window."""
+
+
+class PolicyMonitor:
+    """Reads offered windows in a thread. ``make`` is called there, so that the threads of the networks are of low priority too.
+
+    Returns once the networks are loaded; raises what ``make`` raises. ``notify`` is called in that thread after each reading.
+    """
+
+    def __init__(self, make: Callable[[], Reader], parameters: MonitorParameters, notify: Callable[[], None] = lambda: None) -> None:
+        self.parameters = parameters
+        self._make, self._notify = make, notify
+        self._judge = Judge(parameters.verdict())
+        self._changed = threading.Condition()
+        self._next: tuple[int, int, WindowArrays] | None = None
+        self._loaded = self._busy = self._closed = False
+        self._error: Exception | None = None
+        self._episode, self._offered_ns = 0, 0
+        self._latest: StampedReading | None = None
+        self._thread = threading.Thread(target=self._run, name="cdp-monitor", daemon=True)
+        self._thread.start()
+        with self._changed:
+            self._changed.wait_for(lambda: self._loaded or self._error is not None)
+        if self._error is not None:
+            self._thread.join()
+            raise self._error
+
+    def due(self, stamp_ns: int) -> bool:
+        """Whether :meth:`offer` would take a window of this stamp: a period after the last one, and nothing is being read."""
+        with self._changed:
+            return self._due(stamp_ns)
+
+    def offer(self, window: WindowArrays, stamp_ns: int) -> bool:
+        """Read ``window`` in the thread; False, and it is left out, where that is not due. Never waits for a reading."""
+        with self._changed:
+            if not self._due(stamp_ns):
+                return False
+            self._offered_ns = stamp_ns
+            self._next = (self._episode, stamp_ns, window)
+            self._changed.notify_all()
+        return True
+
+    def latest(self) -> StampedReading | None:
+        """The newest reading of this episode."""
+        with self._changed:
+            return self._latest
+
+    @property
+    def verdict(self) -> Verdict:
+        """The newest verdict. Where reading has failed: uncertain, if the policy is to hold when it is."""
+        with self._changed:
+            if self._error is not None:
+                return Verdict(self.parameters.monitor_hold, self.failure)
+            return self._latest.verdict if self._latest is not None else Verdict()
+
+    @property
+    def failure(self) -> str:
+        """Why nothing is read any more, empty while all is well."""
+        return "" if self._error is None else f"the monitor failed ({self._error}) and reads nothing more; configure the node again"
+
+    @property
+    def hold_reason(self) -> str:
+        """Why no action is to be sent now, empty where they may be."""
+        verdict = self.verdict
+        return verdict.reason if verdict.uncertain and self.parameters.monitor_hold else ""
+
+    def restart(self) -> None:
+        """Begin an episode: no reading, no verdict; what is being read counts for nothing."""
+        with self._changed:
+            self._episode += 1
+            self._next, self._latest, self._offered_ns = None, None, 0
+            self._judge.clear()
+
+    def close(self) -> None:
+        """Wait for the reading under way and end the thread."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+        self._thread.join()
+
+    def _due(self, stamp_ns: int) -> bool:
+        idle = self._next is None and not self._busy and self._error is None and not self._closed
+        since_ns = stamp_ns - self._offered_ns
+        return idle and (self._offered_ns == 0 or since_ns < 0 or since_ns >= NS_PER_S / self.parameters.monitor_rate_hz)
+
+    def _run(self) -> None:
+        # Of this thread alone: on Linux a thread has a priority of its own.
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
+        try:
+            reader = self._make()
+            with self._changed:
+                self._loaded = True
+                self._changed.notify_all()
+            while self._read_next(reader):
+                self._notify()
+        except Exception as error:  # noqa: BLE001
+            # Whatever it was: the node goes on without a monitor and says so, and holds where it was told to hold when in doubt.
+            with self._changed:
+                self._error = error
+                self._changed.notify_all()
+            if self._loaded:
+                self._notify()
+
+    def _read_next(self, reader: Reader) -> bool:
+        with self._changed:
+            self._changed.wait_for(lambda: self._closed or self._next is not None)
+            if self._closed or self._next is None:
+                return False
+            (episode, stamp_ns, window), self._next, self._busy = self._next, None, True
+        try:
+            reading = reader.read(window)
+        finally:
+            with self._changed:
+                self._busy = False
+        with self._changed:
+            if episode == self._episode:
+                self._latest = StampedReading(stamp_ns, reading, self._judge.judge(reading))
+            self._changed.notify_all()
+        return True
+
+
+def open_monitor(bundle: Bundle, config: RuntimeConfig, parameters: MonitorParameters, notify: Callable[[], None]) -> tuple[PolicyMonitor, str]:
+    """The monitor of a bundle, warmed up, and a line for the log.
+
+    Raises :class:`BundleError` where the policy is to hold when uncertain and the bundle has no thresholds, and what
+    :class:`cdp.runtime.monitor.SamplerMonitor` raises.
+    """
+    made: list[SamplerMonitor] = []
+    cost_ms: list[float] = []
+
+    def make() -> SamplerMonitor:
+        monitor = SamplerMonitor(bundle, config, parameters.monitor_seeds or None)
+        if parameters.monitor_hold and monitor.reference is None:
+            raise BundleError(
+                f"monitor_hold is true, but bundle {bundle.name} has no thresholds to hold by: add them with `cdp monitor {bundle.path}`, or set it false"
+            )
+        cost_ms.append(monitor.warm_up())
+        made.append(monitor)
+        return monitor
+
+    monitor = PolicyMonitor(make, parameters, notify)
+    hold = "the policy holds when uncertain" if parameters.monitor_hold else "it is told, nothing is held"
+    lacking = made[0].without_thresholds
+    rate = f"{parameters.monitor_rate_hz:g} Hz, {made[0].seeds} noise seeds, {cost_ms[0]:.0f} ms of low priority a reading"
+    return monitor, f"monitor: {rate}; {hold}{f'; {lacking}' if lacking else ''}"
+
+
+def fill_status(status: PolicyStatus, monitor: PolicyMonitor | None) -> None:
+    """Write the newest reading into ``status``; NaN where there is none."""
+    newest = monitor.latest() if monitor is not None else None
+    status.uncertain = monitor.verdict.uncertain if monitor is not None else False
+    status.monitor_stamp = ns_to_stamp(newest.stamp_ns if newest is not None else 0)
+    figures = newest.reading.figures if newest is not None else None
+    status.spread = figures.spread if figures is not None else math.nan
+    status.spread_position_m = figures.spread_si.position_m if figures is not None else math.nan
+    status.lipschitz = figures.lipschitz if figures is not None else math.nan
+    status.ood_share = newest.reading.ood_share if newest is not None else math.nan
+
+
+def diagnostic_values(monitor: PolicyMonitor | None) -> dict[str, str]:
+    """What /diagnostics shows of the newest reading."""
+    if monitor is None:
+        return {"monitor": "off"}
+    newest = monitor.latest()
+    if newest is None:
+        return {"monitor": monitor.failure or "no reading yet"}
+    figures, shares = newest.reading.figures, newest.reading.shares
+    values: dict[str, Any] = {
+        "monitor": monitor.failure or newest.verdict.reason or "certain",
+        "monitor_spread": figures.spread,
+        "monitor_spread_position_m": figures.spread_si.position_m,
+        "monitor_spread_rotation_rad": figures.spread_si.rotation_rad,
+        "monitor_spread_gripper_m": figures.spread_si.gripper_m,
+        "monitor_lipschitz": figures.lipschitz,
+        "monitor_distance_quantile": newest.reading.distance_quantile,
+        **{f"monitor_share_{name}": share for name, share in shares.items()},
+        "monitor_cost_ms": newest.reading.cost_ms,
+    }
+    return {name: value if isinstance(value, str) else f"{value:.4g}" for name, value in values.items()}
