@@ -154,10 +154,11 @@ def test_a_network_that_cannot_be_loaded_is_said_in_one_line(bundle, tmp_path, b
 @pytest.mark.parametrize(
     ("values", "said"),
     [
-        ({"backend": "torch"}, "backend: 'torch'"),
+        ({"backend": "tflite"}, "backend: 'tflite'"),
         ({"steps": 0}, "steps: 0 is outside"),
         ({"solver": "heun"}, "solver: 'heun'"),
         ({"backend": "onnxruntime", "precision": "bf16"}, "precision: 'bf16' needs"),
+        ({"provider": "cuda"}, "provider: 'cuda' needs"),
     ],
 )
 def test_a_bad_setting_is_refused_by_name(values, said):

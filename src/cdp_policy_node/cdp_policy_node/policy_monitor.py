@@ -32,7 +32,9 @@ class MonitorParameters:
     """Parameters of the monitor within the node ``cdp_policy``; read when it is configured."""
 
     monitor: bool = setting(True, help="measure now and then how far the sampler can be trusted on what it sees: a thread of low priority")
-    monitor_rate_hz: float = setting(1.0, low=0.01, high=10.0, help="readings a second, by the observations' stamps; what comes meanwhile is left out")
+    monitor_rate_hz: float = setting(
+        1.0, low=0.01, high=10.0, help="readings a second, by the observations' stamps; what comes meanwhile is left out"
+    )
     monitor_seeds: int = setting(0, low=0, high=64, help="noises, and pairs of them, of a reading; 0: as many as the bundle's thresholds are of")
     monitor_factor: float = setting(1.0, low=0.1, high=100.0, help="uncertain above this many times the bundle's thresholds")
     monitor_resume: float = setting(0.9, low=0.01, high=1.0, help="certain again below this part of what makes it uncertain")

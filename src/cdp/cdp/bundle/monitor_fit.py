@@ -16,7 +16,7 @@ from cdp.config import setting
 from cdp.data.dataset import DemoDataset
 from cdp.data.window import WindowArrays
 from cdp.geometry import FloatArray
-from cdp.runtime.config import BACKENDS, ONNXRUNTIME, RuntimeConfig
+from cdp.runtime.config import ONNX_BACKENDS, ONNXRUNTIME, RuntimeConfig
 from cdp.runtime.monitor import DEFAULT_SEEDS, Figures, SamplerMonitor
 from cdp.train.validation import even_rows
 
@@ -33,7 +33,7 @@ class FitConfig:
     train_windows: int = setting(5000, low=2, high=10_000_000, help="training windows, evenly spread, that mean and covariance are of")
     valid_windows: int = setting(1000, low=2, high=10_000_000, help="held-out windows, evenly spread, that the thresholds are of")
     seeds: int = setting(DEFAULT_SEEDS, low=2, high=1024, help="noises, and pairs of them, of each window")
-    backend: str = setting(ONNXRUNTIME, choices=BACKENDS, help="inference engine of the two passes")
+    backend: str = setting(ONNXRUNTIME, choices=ONNX_BACKENDS, help="inference engine of the two passes")
 
 
 class Moments:

@@ -21,7 +21,7 @@ from cdp.diffusion.sampler import sample
 from cdp.runtime.config import RuntimeConfig
 from cdp.runtime.errors import InferenceError
 from cdp.runtime.monitor_figures import ActionSpreadSI, action_std, action_std_si, extent, pair_ratios, paired_noise
-from cdp.runtime.networks import load_network
+from cdp.runtime.networks import open_engine
 
 DEFAULT_SEEDS = 8
 OOD = ("extent", "distance")
@@ -89,13 +89,14 @@ class SamplerMonitor:
         size, shape = observation.image_size, (policy.horizon, policy.action_width)
         self._noise = paired_noise(self.seeds, shape, np.random.default_rng(0))
         lowdim_shape = (observation.window, observation.lowdim_width)
-        self._encoder = load_network(bundle.encoder_path, {"image": (1, observation.window, 3, size, size), "lowdim": (1, *lowdim_shape)}, config)
+        engine = open_engine(bundle, config)
+        self._encoder = engine.load("encoder", {"image": (1, observation.window, 3, size, size), "lowdim": (1, *lowdim_shape)})
         self._blank: WindowArrays = {
             "image": np.zeros((observation.window, size, size, 3), dtype=np.uint8),
             "lowdim": np.zeros(lowdim_shape, dtype=np.float32),
         }
         width, count = self.encode(self._blank).shape[-1], len(self._noise)
-        self._denoiser = load_network(bundle.denoiser_path, {"x": (count, *shape), "t": (count,), "cond": (count, width)}, config)
+        self._denoiser = engine.load("denoiser", {"x": (count, *shape), "t": (count,), "cond": (count, width)})
         if self.reference is not None and self.reference.mean.size != width:
             raise InferenceError(
                 f"the reference of {bundle.name} is of {self.reference.mean.size} features, its encoder gives {width}; "
