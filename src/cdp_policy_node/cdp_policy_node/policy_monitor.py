@@ -23,7 +23,7 @@ from cdp.runtime import RuntimeConfig
 from cdp.runtime.monitor import MonitorReading, SamplerMonitor
 from cdp.runtime.monitor_verdict import Judge, Verdict, VerdictConfig
 
-# Above what plans and talks, and no more: the interpreter's lock is held by one thread at a time, and one that is starved would keep it from the rest.
+# Behind what plans and talks, and no further: a thread that is starved while it holds the interpreter's lock would keep it from the rest.
 _NICE = 10
 
 
@@ -193,7 +193,7 @@ def open_monitor(bundle: Bundle, config: RuntimeConfig, parameters: MonitorParam
         monitor = SamplerMonitor(bundle, config, parameters.monitor_seeds or None)
         if parameters.monitor_hold and monitor.reference is None:
             raise BundleError(
-                f"monitor_hold is true, but bundle {bundle.name} has no thresholds to hold by: add them with `cdp monitor {bundle.path}`, or set it false"
+                f"monitor_hold is true, but bundle {bundle.name} has no thresholds: add them with `cdp monitor {bundle.path}`, or set it false"
             )
         cost_ms.append(monitor.warm_up())
         made.append(monitor)

@@ -131,25 +131,31 @@ class SamplerMonitor:
         start = perf_counter()
         figures = self.figures(self.encode(window), window["lowdim"])
         quantile = math.nan if self.reference is None else self.reference.facts.distance.quantile_of(figures.distance)
-        return MonitorReading(figures, self._shares(figures), quantile, 1e3 * (perf_counter() - start))
+        return MonitorReading(figures, self.shares(figures), quantile, 1e3 * (perf_counter() - start))
 
     def figures(self, condition: NDArray[np.float32], lowdim: NDArray[np.float32]) -> Figures:
         """The figures of a condition (1, C) and its normalised low-dimensional rows (To, P)."""
+        return self.sampled(condition, lowdim)[0]
+
+    def sampled(self, condition: NDArray[np.float32], lowdim: NDArray[np.float32]) -> tuple[Figures, NDArray[np.float32]]:
+        """:meth:`figures`, and the chunks (2 K, T, D) that they are of, normalised: K of independent noises, then those of their pairs."""
         conditions = np.repeat(condition, len(self._noise), axis=0)
 
         def denoise(x: Any, t: Any) -> Any:
             return self._denoiser({"x": x, "t": t, "cond": conditions})
 
         chunks = np.asarray(sample(denoise, self._noise, self.steps, self.solver, self.bundle.policy.schedule))
-        return Figures(
+        figures = Figures(
             spread=action_std(chunks[: self.seeds]),
             spread_si=action_std_si(chunks[: self.seeds], self.bundle.stats.action),
             lipschitz=float(np.median(pair_ratios(self._noise, chunks))),
             extent=extent(lowdim),
             distance=math.nan if self.reference is None else float(self.reference.distance(condition)[0]),
         )
+        return figures, chunks
 
-    def _shares(self, figures: Figures) -> dict[str, float]:
+    def shares(self, figures: Figures) -> dict[str, float]:
+        """Each figure that has a threshold as a share of it."""
         if self.reference is None:
             return {}
         facts = self.reference.facts
