@@ -203,7 +203,8 @@ def study(arguments: argparse.Namespace) -> dict[str, Any]:
     pooled = [base]
     for name, change in tqdm(perturbations(bundle).items(), desc="perturbed", file=sys.stderr):
         runs = []
-        for seed in arguments.seeds:
+        # What happens to the light is the same for every seed.
+        for seed in arguments.seeds[:1] if name.startswith("light") else arguments.seeds:
             rng = np.random.default_rng(seed)
             runs.append(measure(monitor, (change(window, rng) for window in familiar), actions))
         cases[name] = {"against": "held-out"} | compare(base, runs)
@@ -275,7 +276,7 @@ def main() -> int:
     parser.add_argument("--bundle", type=Path, default=Path("models/slide"))
     parser.add_argument("--data", type=Path, default=Path("data/slide/demos.hdf5"))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="of what is random in a perturbation")
-    parser.add_argument("--every", type=int, default=4, help="take every so many held-out windows")
+    parser.add_argument("--every", type=int, default=6, help="take every so many held-out windows")
     parser.add_argument("--out", type=Path, default=Path("docs/studies/monitor"))
     arguments = parser.parse_args()
     results = study(arguments)

@@ -129,6 +129,8 @@ def test_thresholds_and_quantiles_are_those_of_the_held_out_values():
     np.testing.assert_allclose([limit.share(0.495), limit.quantile_of(0.25)], [0.5, 0.25])
     assert limit.quantile_of(7.0) == 1.0 and math.isnan(limit.share(math.nan))
     assert FigureReference.of(values, 0.99, least=1.0).threshold == 1.0
+    # A policy that is all constant has nothing to divide by; any spread at all is then unusual.
+    assert FigureReference.of(np.zeros(4), 0.99).share(0.0) == 0.0 and FigureReference.of(np.zeros(4), 0.99).share(1e-3) > 1.0
     for quantiles in ((0.0, 1.0), tuple(reversed(LEVELS))):
         with pytest.raises(ConfigError, match="quantiles: needs 101 ascending"):
             FigureReference(1.0, quantiles)

@@ -10,6 +10,7 @@ import os
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from queue import SimpleQueue
 from typing import Any, Protocol
 
 from cdp_msgs.msg import PolicyStatus
@@ -62,57 +63,63 @@ class Reader(Protocol):
         """The reading of one window."""
 
 
+@dataclass
+class _Episode:
+    """What belongs to one activation: its judge, the stamp last taken, the newest reading. Written by one thread each, never cleared."""
+
+    judge: Judge
+    offered_ns: int = 0
+    latest: StampedReading | None = None
+
+
 class PolicyMonitor:
     """Reads offered windows in a thread. ``make`` is called there, so that the threads of the networks are of low priority too.
 
-    Returns once the networks are loaded; raises what ``make`` raises. ``notify`` is called in that thread after each reading.
+    Returns once the networks are loaded; raises what ``make`` raises. ``notify`` is called in that thread after each reading. The caller takes no
+    lock that the thread could hold: it would wait for a thread of lower priority than its own.
     """
 
     def __init__(self, make: Callable[[], Reader], parameters: MonitorParameters, notify: Callable[[], None] = lambda: None) -> None:
         self.parameters = parameters
         self._make, self._notify = make, notify
-        self._judge = Judge(parameters.verdict())
-        self._changed = threading.Condition()
-        self._next: tuple[int, int, WindowArrays] | None = None
-        self._loaded = self._busy = self._closed = False
+        self._offers: SimpleQueue[tuple[_Episode, int, WindowArrays] | None] = SimpleQueue()
+        self._busy = False
         self._error: Exception | None = None
-        self._episode, self._offered_ns = 0, 0
-        self._latest: StampedReading | None = None
+        self._loaded = threading.Event()
+        self.restart()
         self._thread = threading.Thread(target=self._run, name="cdp-monitor", daemon=True)
         self._thread.start()
-        with self._changed:
-            self._changed.wait_for(lambda: self._loaded or self._error is not None)
+        self._loaded.wait()
         if self._error is not None:
             self._thread.join()
             raise self._error
 
     def due(self, stamp_ns: int) -> bool:
         """Whether :meth:`offer` would take a window of this stamp: a period after the last one, and nothing is being read."""
-        with self._changed:
-            return self._due(stamp_ns)
+        offered_ns = self._episode.offered_ns
+        since_ns = stamp_ns - offered_ns
+        period_over = offered_ns == 0 or since_ns < 0 or since_ns >= NS_PER_S / self.parameters.monitor_rate_hz
+        return period_over and not self._busy and self._error is None
 
     def offer(self, window: WindowArrays, stamp_ns: int) -> bool:
         """Read ``window`` in the thread; False, and it is left out, where that is not due. Never waits for a reading."""
-        with self._changed:
-            if not self._due(stamp_ns):
-                return False
-            self._offered_ns = stamp_ns
-            self._next = (self._episode, stamp_ns, window)
-            self._changed.notify_all()
+        if not self.due(stamp_ns):
+            return False
+        self._busy, self._episode.offered_ns = True, stamp_ns
+        self._offers.put((self._episode, stamp_ns, window))
         return True
 
     def latest(self) -> StampedReading | None:
         """The newest reading of this episode."""
-        with self._changed:
-            return self._latest
+        return self._episode.latest
 
     @property
     def verdict(self) -> Verdict:
         """The newest verdict. Where reading has failed: uncertain, if the policy is to hold when it is."""
-        with self._changed:
-            if self._error is not None:
-                return Verdict(self.parameters.monitor_hold, self.failure)
-            return self._latest.verdict if self._latest is not None else Verdict()
+        if self._error is not None:
+            return Verdict(self.parameters.monitor_hold, self.failure)
+        latest = self.latest()
+        return latest.verdict if latest is not None else Verdict()
 
     @property
     def failure(self) -> str:
@@ -127,60 +134,37 @@ class PolicyMonitor:
 
     def restart(self) -> None:
         """Begin an episode: no reading, no verdict; what is being read counts for nothing."""
-        with self._changed:
-            self._episode += 1
-            self._next, self._latest, self._offered_ns = None, None, 0
-            self._judge.clear()
+        self._episode = _Episode(Judge(self.parameters.verdict()))
 
     def close(self) -> None:
         """Wait for the reading under way and end the thread."""
-        with self._changed:
-            self._closed = True
-            self._changed.notify_all()
+        self._offers.put(None)
         self._thread.join()
-
-    def _due(self, stamp_ns: int) -> bool:
-        idle = self._next is None and not self._busy and self._error is None and not self._closed
-        since_ns = stamp_ns - self._offered_ns
-        return idle and (self._offered_ns == 0 or since_ns < 0 or since_ns >= NS_PER_S / self.parameters.monitor_rate_hz)
 
     def _run(self) -> None:
         # Of this thread alone: on Linux a thread has a priority of its own.
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
         try:
             reader = self._make()
-            with self._changed:
-                self._loaded = True
-                self._changed.notify_all()
-            while self._read_next(reader):
+            self._loaded.set()
+            while (offer := self._offers.get()) is not None:
+                self._read(reader, *offer)
                 self._notify()
         except Exception as error:  # noqa: BLE001
             # Whatever it was: the node goes on without a monitor and says so, and holds where it was told to hold when in doubt.
-            with self._changed:
-                self._error = error
-                self._changed.notify_all()
-            if self._loaded:
+            self._error = error
+            told = self._loaded.is_set()
+            self._loaded.set()
+            if told:
                 self._notify()
 
-    def _read_next(self, reader: Reader) -> bool:
-        with self._changed:
-            self._changed.wait_for(lambda: self._closed or self._next is not None)
-            if self._closed or self._next is None:
-                return False
-            (episode, stamp_ns, window), self._next, self._busy = self._next, None, True
-        try:
-            reading = reader.read(window)
-        finally:
-            with self._changed:
-                self._busy = False
-        with self._changed:
-            if episode == self._episode:
-                self._latest = StampedReading(stamp_ns, reading, self._judge.judge(reading))
-            self._changed.notify_all()
-        return True
+    def _read(self, reader: Reader, episode: _Episode, stamp_ns: int, window: WindowArrays) -> None:
+        reading = reader.read(window)
+        episode.latest = StampedReading(stamp_ns, reading, episode.judge.judge(reading))
+        self._busy = False
 
 
-def open_monitor(bundle: Bundle, config: RuntimeConfig, parameters: MonitorParameters, notify: Callable[[], None]) -> tuple[PolicyMonitor, str]:
+def open_monitor(bundle: Bundle, config: RuntimeConfig, parameters: MonitorParameters) -> tuple[PolicyMonitor, str]:
     """The monitor of a bundle, warmed up, and a line for the log.
 
     Raises :class:`BundleError` where the policy is to hold when uncertain and the bundle has no thresholds, and what
@@ -199,7 +183,7 @@ def open_monitor(bundle: Bundle, config: RuntimeConfig, parameters: MonitorParam
         made.append(monitor)
         return monitor
 
-    monitor = PolicyMonitor(make, parameters, notify)
+    monitor = PolicyMonitor(make, parameters)
     hold = "the policy holds when uncertain" if parameters.monitor_hold else "it is told, nothing is held"
     lacking = made[0].without_thresholds
     rate = f"{parameters.monitor_rate_hz:g} Hz, {made[0].seeds} noise seeds, {cost_ms[0]:.0f} ms of low priority a reading"

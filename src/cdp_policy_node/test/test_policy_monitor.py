@@ -52,7 +52,7 @@ class SteppedReader:
 
 @pytest.fixture
 def opened():
-    """``opened(reader, **parameters)`` -> a monitor, and a function that offers a window and waits for its reading."""
+    """``opened(reader, **parameters)`` -> a monitor, and a function that offers a window, unless told not to, and waits for the reading."""
     monitors, told = [], threading.Semaphore(0)
 
     def open_one(reader, **parameters):
@@ -60,8 +60,8 @@ def opened():
         monitors.append(monitor)
         clock = [START_NS]
 
-        def step():
-            assert monitor.offer(WINDOW, clock[0])
+        def step(offer=True):
+            assert not offer or monitor.offer(WINDOW, clock[0])
             assert told.acquire(timeout=DEADLINE_S), "no reading"
             clock[0] += S
             return monitor
@@ -89,14 +89,13 @@ def test_without_the_wish_to_hold_it_only_tells(opened):
 
 def test_what_comes_while_it_reads_or_within_a_period_is_left_out_and_never_waited_for(opened):
     reader = SteppedReader(0.1, 0.2, free=False)
-    monitor, _ = opened(reader, monitor_rate_hz=2.0)
+    monitor, read = opened(reader, monitor_rate_hz=2.0)
     assert monitor.offer(WINDOW, START_NS)
     assert reader.entered.acquire(timeout=DEADLINE_S)
     assert not monitor.offer(WINDOW, START_NS + 5 * S) and not monitor.due(START_NS + 5 * S)
     assert monitor.latest() is None
     reader.allowed.release()
-    with monitor._changed:
-        assert monitor._changed.wait_for(lambda: monitor._latest is not None, timeout=DEADLINE_S)
+    read(offer=False)
     assert not monitor.offer(WINDOW, START_NS + S // 2 - 1)
     assert monitor.offer(WINDOW, START_NS + S // 2)
     reader.allowed.release()
@@ -110,12 +109,11 @@ def test_a_clock_that_went_back_does_not_end_the_readings(opened):
 
 def test_a_reading_of_the_last_episode_counts_for_nothing(opened):
     reader = SteppedReader(5.0, 0.1, free=False)
-    monitor, _ = opened(reader, monitor_after=1, monitor_hold=True)
+    monitor, read = opened(reader, monitor_after=1, monitor_hold=True)
     assert monitor.offer(WINDOW, START_NS) and reader.entered.acquire(timeout=DEADLINE_S)
     monitor.restart()
     reader.allowed.release()
-    with monitor._changed:
-        assert monitor._changed.wait_for(lambda: not monitor._busy, timeout=DEADLINE_S)
+    read(offer=False)
     assert monitor.latest() is None and monitor.hold_reason == ""
     assert monitor.offer(WINDOW, START_NS), "a new episode may be read at once"
     reader.allowed.release()
@@ -164,8 +162,8 @@ def test_status_and_diagnostics_tell_the_newest_reading(opened):
 
 def test_a_bundle_without_thresholds_is_read_but_cannot_be_held_by(tiny_bundle):
     bundle, config = Bundle.open(tiny_bundle), RuntimeConfig(backend="onnxruntime")
-    monitor, line = open_monitor(bundle, config, MonitorParameters(monitor_seeds=2), lambda: None)
+    monitor, line = open_monitor(bundle, config, MonitorParameters(monitor_seeds=2))
     monitor.close()
     assert "out-of-distribution detection is off" in line and "cdp monitor" in line
     with pytest.raises(BundleError, match=r"monitor_hold is true, but bundle tiny has no thresholds.*cdp monitor"):
-        open_monitor(bundle, config, MonitorParameters(monitor_hold=True), lambda: None)
+        open_monitor(bundle, config, MonitorParameters(monitor_hold=True))

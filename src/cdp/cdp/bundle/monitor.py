@@ -24,6 +24,7 @@ from cdp.geometry import FloatArray
 FORMAT = "cdp-monitor-1"
 LEVELS = tuple(i / 100 for i in range(101))
 """Levels of the quantiles that are kept of each figure."""
+_SMALLEST_THRESHOLD = 1e-9
 _AGAIN = "write it anew with `cdp monitor`"
 
 
@@ -36,9 +37,9 @@ class FigureReference:
 
     @classmethod
     def of(cls, values: ArrayLike, quantile: float, least: float = 0.0) -> FigureReference:
-        """Of the values (N,) of held-out windows; the threshold is their ``quantile``, and no less than ``least``."""
+        """Of the values (N,) of held-out windows; the threshold is their ``quantile``, no less than ``least``, and never 0."""
         held_out = np.asarray(values, dtype=np.float64)
-        return cls(max(float(np.quantile(held_out, quantile)), least), tuple(float(v) for v in np.quantile(held_out, LEVELS)))
+        return cls(max(float(np.quantile(held_out, quantile)), least, _SMALLEST_THRESHOLD), tuple(float(v) for v in np.quantile(held_out, LEVELS)))
 
     def __post_init__(self) -> None:
         if len(self.quantiles) != len(LEVELS) or any(np.diff(self.quantiles) < 0.0):
