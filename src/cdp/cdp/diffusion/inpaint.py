@@ -18,6 +18,7 @@ the number of steps.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,8 @@ from cdp.diffusion.sampler import Denoise
 DELTA = 0.1
 #: Part of ``|J b|`` that is added to J: a residual that the denoiser does not answer in kind must not be divided by next to nothing.
 FLOOR = 0.1
+#: Root mean square of the change over all rows, in that over the given ones: a denoiser that is no posterior mean must not throw the free rows away.
+LIMIT = 2.0
 
 
 def guided(denoise: Denoise, given: Any, weights: Any, path: NoisePath, products: int = 0, floor: float = FLOOR, delta: float = DELTA) -> Denoise:
@@ -68,6 +71,8 @@ def guided(denoise: Denoise, given: Any, weights: Any, path: NoisePath, products
         # The mean of S along the residual; without a positive one the denoiser is no guide, and the rows are replaced.
         trust = _over(_dot(root * p, answer), _dot(root * p, root * p))
         usable = trust > 0.0
+        asked = weight * residual
+        allowed = LIMIT * math.sqrt(len(w) / float(np.sum(w**2))) * call("sqrt", _dot(asked, asked))
         shift = 0.0 * b
         for k in range(products):
             if k > 0:
@@ -78,7 +83,8 @@ def guided(denoise: Denoise, given: Any, weights: Any, path: NoisePath, products
             shift = shift + step * answer
             rest = rest - step * applied
             p = rest + _over(_dot(rest, rest), before) * p
-        return usable * shift + ~usable * (weight * residual)
+        excess = _over(call("sqrt", _dot(shift, shift)), allowed)
+        return usable * shift / (1.0 + (excess > 1.0) * (excess - 1.0)) + ~usable * asked
 
     return fn
 
