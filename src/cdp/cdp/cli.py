@@ -28,6 +28,7 @@ BUILT_IN = {
     "train": ("cdp.train.commands", "train a policy and write its bundle"),
     "report": ("cdp.report.commands", "measure how contractive the samplers of bundles are"),
     "export": ("cdp.bundle.commands", "write the ONNX models of a bundle anew and compare the backends"),
+    "monitor": ("cdp.bundle.monitor_commands", "add to a bundle what the policy node's monitor compares live observations with"),
     "core-check": ("cdp.checks.core", "check the diffusion core against closed forms"),
     "rl": ("cdp.rl.commands", "offline reinforcement learning: collect, train, eval, study"),
 }

@@ -16,6 +16,7 @@ import torch
 from training_windows import Windows
 
 from cdp import cli
+from cdp.bundle import load_manifest
 from cdp.config import ConfigError, from_mapping, load
 from cdp.diffusion.conversions import coefficients, x0_to_eps, x0_to_v
 from cdp.diffusion.schedule import Schedule
@@ -370,5 +371,6 @@ def test_the_command_survives_a_kill_and_writes_a_bundle(demonstrations, tmp_pat
     report = json.loads((output / "report.json").read_text())
     assert report["training"]["steps"] == 16 and 0 <= report["contraction"]["violation"]["fraction"] <= 1
     assert {p.name for p in output.iterdir()} >= {"encoder.onnx", "denoiser.onnx", "weights.safetensors", "config.yaml", "manifest.json"}
+    assert {"monitor.json", "monitor.safetensors"} <= set(load_manifest(output).files) and "## Monitor" in (output / "card.md").read_text()
     refused = subprocess.run(words, capture_output=True, text=True, timeout=100, check=False)
     assert refused.returncode == 1 and "exists and is left as it is" in refused.stderr

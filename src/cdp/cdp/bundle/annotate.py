@@ -21,7 +21,7 @@ def annotate(folder: str | Path, heading: str, text: str, key: str, figures: Map
 
     def edit(part: Path) -> None:
         set_figures(part, key, figures)
-        (part / CARD).write_text(_with_section((part / CARD).read_text(encoding="utf-8"), heading, text), encoding="utf-8")
+        set_section(part, heading, text)
 
     return change(folder, edit)
 
@@ -31,6 +31,11 @@ def set_figures(folder: Path, key: str, figures: Mapping[str, Any]) -> None:
     report = json.loads((folder / REPORT).read_text(encoding="utf-8"))
     report[key] = dict(figures)
     (folder / REPORT).write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+
+
+def set_section(folder: Path, heading: str, text: str) -> None:
+    """Set the section ``heading`` of the card in ``folder`` to ``text`` (Markdown)."""
+    (folder / CARD).write_text(_with_section((folder / CARD).read_text(encoding="utf-8"), heading, text), encoding="utf-8")
 
 
 def _with_section(card: str, heading: str, text: str) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from cdp.bundle.manifest import FILES, MANIFEST, Manifest, manifest_text, sha256_of
+from cdp.bundle.manifest import MANIFEST, Manifest, hashes_of, manifest_text
 from cdp.bundle.place import put_in_place, synchronise
 from cdp.bundle.reader import Bundle
 
@@ -24,7 +24,7 @@ def change(folder: str | Path, edit: Callable[[Path], None]) -> Manifest:
     try:
         shutil.copytree(path, part, dirs_exist_ok=True)
         edit(part)
-        manifest = replace(bundle.manifest, files={name: sha256_of(part / name) for name in FILES})
+        manifest = replace(bundle.manifest, files=hashes_of(part))
         (part / MANIFEST).write_text(manifest_text(manifest), encoding="utf-8")
         synchronise(part)
         put_in_place(part, path)

@@ -25,7 +25,11 @@ STATS = "stats.json"
 REPORT = "report.json"
 CARD = "card.md"
 FILES = (ENCODER, DENOISER, WEIGHTS, CONFIG, STATS, REPORT, CARD)
-"""Every file of a bundle, beside its manifest."""
+"""Every file that a bundle has, beside its manifest."""
+MONITOR = "monitor.json"
+MONITOR_FEATURES = "monitor.safetensors"
+OPTIONAL_FILES = (MONITOR, MONITOR_FEATURES)
+"""Files that a bundle may have: what :mod:`cdp.runtime.monitor` compares a live observation with."""
 
 SPACE_EEF_POSE = "eef_pose"
 """Rows of position (3), 6-D rotation (6) and gripper (1); the only action space of this format."""
@@ -70,6 +74,11 @@ def sha256_of(path: Path) -> str:
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
+
+
+def hashes_of(folder: Path) -> dict[str, str]:
+    """SHA-256 of every file of the bundle in ``folder``, by its name."""
+    return {name: sha256_of(folder / name) for name in (*FILES, *OPTIONAL_FILES) if name in FILES or (folder / name).is_file()}
 
 
 def manifest_text(manifest: Manifest) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cdp.bundle.errors import BundleError
-from cdp.bundle.manifest import DENOISER, ENCODER, FILES, STATS, Manifest, PolicyDescription, load_manifest, sha256_of
+from cdp.bundle.manifest import DENOISER, ENCODER, FILES, OPTIONAL_FILES, STATS, Manifest, PolicyDescription, load_manifest, sha256_of
 from cdp.data.normalise import Stats, StatsError
 
 
@@ -27,7 +27,7 @@ class Bundle:
         """
         path = Path(folder)
         manifest = load_manifest(path)
-        for name in FILES:
+        for name in (*FILES, *(name for name in OPTIONAL_FILES if name in manifest.files)):
             _verify(path / name, manifest.files.get(name))
         try:
             stats = Stats.load(path / STATS)

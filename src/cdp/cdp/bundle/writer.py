@@ -21,7 +21,6 @@ from cdp.bundle.manifest import (
     CONFIG,
     DENOISER,
     ENCODER,
-    FILES,
     FORMAT,
     MANIFEST,
     REPORT,
@@ -29,6 +28,7 @@ from cdp.bundle.manifest import (
     WEIGHTS,
     Manifest,
     PolicyDescription,
+    hashes_of,
     manifest_text,
     sha256_of,
 )
@@ -111,6 +111,6 @@ def _fill(
     (folder / REPORT).write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     manifest = Manifest(format=FORMAT, name=name, software_version=__version__, policy=description, files={})
     (folder / CARD).write_text(render_card(manifest, card, report), encoding="utf-8")
-    manifest = replace(manifest, files={file: sha256_of(folder / file) for file in FILES})
+    manifest = replace(manifest, files=hashes_of(folder))
     (folder / MANIFEST).write_text(manifest_text(manifest), encoding="utf-8")
     return manifest

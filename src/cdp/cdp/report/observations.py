@@ -75,7 +75,7 @@ def choose_observations(given: str | None, bundle: Bundle, count: int, seed: int
     """The observations that ``--observations`` names; without it the file that the bundle was trained on. Raises :class:`ObservationsError`."""
     if given == SYNTHETIC:
         return Observations(None, count, seed)
-    path = Path(given) if given is not None else _training_file(bundle)
+    path = Path(given) if given is not None else training_file(bundle)
     if not path.is_file():
         raise ObservationsError(
             f"no demonstrations at {path}: give --observations <demos.hdf5>, or --observations {SYNTHETIC} for random ones, labelled as such"
@@ -83,7 +83,8 @@ def choose_observations(given: str | None, bundle: Bundle, count: int, seed: int
     return Observations(path, count, seed)
 
 
-def _training_file(bundle: Bundle) -> Path:
+def training_file(bundle: Bundle) -> Path:
+    """Where the demonstrations that ``bundle`` was trained on lay, as its configuration says it."""
     config = yaml.safe_load((bundle.path / CONFIG).read_text(encoding="utf-8")) or {}
     return Path(config.get("dataset") or bundle.policy.dataset or "demos.hdf5")
 

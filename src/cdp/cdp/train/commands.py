@@ -14,6 +14,8 @@ from tqdm import tqdm
 
 from cdp.bundle.card import Card
 from cdp.bundle.manifest import PolicyDescription
+from cdp.bundle.monitor_commands import add_reference
+from cdp.bundle.monitor_fit import FitConfig
 from cdp.bundle.policy import load_policy
 from cdp.bundle.reader import Bundle
 from cdp.bundle.writer import write_bundle
@@ -93,6 +95,8 @@ def run(args: argparse.Namespace) -> str | None:
         card=make_card(args, config, train),
         overwrite=args.overwrite,
     )
+    if config.monitor_windows:
+        add_reference(config.output, train, valid, FitConfig(train_windows=config.monitor_windows))
     return summary(result, config)
 
 

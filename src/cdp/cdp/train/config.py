@@ -75,6 +75,9 @@ class TrainConfig:
     checkpoint_every: int = setting(500, low=1, high=100_000_000, help="training steps from one checkpoint to the next")
     report_windows: int = setting(16, low=1, high=10_000, help="observations of the contraction report")
     report_seeds: int = setting(16, low=2, high=10_000, help="noise seeds an observation in the contraction report")
+    monitor_windows: int = setting(
+        5000, low=0, high=10_000_000, help="training windows, evenly spread, that the bundle's monitor compares live observations with; 0: no monitor"
+    )
     observation: ObservationSpec = field(default_factory=ObservationSpec)
     network: NetworkConfig = field(default_factory=NetworkConfig)
     diffusion: PathConfig = field(default_factory=Schedule)

@@ -39,7 +39,7 @@ Progress = Callable[[int, dict[str, float]], None]
 
 # Settings that a resumed run may change: none of them moves the loss curve, threads and compile but for rounding.
 _FREE_KEYS = (
-    *("run_dir", "output", "log_every", "validate_every", "checkpoint_every", "dataset", "report_windows", "report_seeds"),
+    *("run_dir", "output", "log_every", "validate_every", "checkpoint_every", "dataset", "report_windows", "report_seeds", "monitor_windows"),
     *("process_timeout_s", "threads", "compile"),
 )
 
