@@ -7,6 +7,7 @@ configure opens and warms the bundle, activate begins an episode with an empty w
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from functools import partial
 from pathlib import Path
@@ -34,6 +35,7 @@ from cdp.runtime.session import Answer, Level, PolicySession, Source, State
 from cdp.statistics import percentiles
 from cdp_policy_node.policy_messages import STATUS_OF_STATE, action_chunk, image_of, positions_of
 from cdp_policy_node.policy_parameters import PolicyParameters, find_bundle
+from cdp_policy_node.run_policy import RunAction
 
 PACKAGE = "cdp_policy_node"
 IMAGE_KEY = "agentview_image"
@@ -64,6 +66,7 @@ class PolicyNode(LifecycleNode):
         self._action = self.create_publisher(ActionChunk, "/cdp/action/policy", 20)
         self._status = self.create_publisher(PolicyStatus, "/cdp/policy/status", 20)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
+        self._run = RunAction(self, self._status_message, self._task, lambda: self._settings.run_lost_s)
         # By the machine's clock: a simulation that stands still must still be told apart from a dead node.
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self._check_timer = self.create_timer(CHECK_PERIOD_S, self._check, clock=steady)
@@ -90,7 +93,7 @@ class PolicyNode(LifecycleNode):
         self._chunks = self._late_chunks = self._observation_ns = 0
         self._inference_ms.clear()
         self._latency_ms.clear()
-        self._session.start(self._now_ns())
+        self._session.start(self._now_ns(), self._run.seed)
         self._after_session()
         return super().on_activate(state)
 
@@ -239,6 +242,7 @@ class PolicyNode(LifecycleNode):
         if self._session is not None:
             self._session.check(self._now_ns())
             self._after_session()
+        self._run.tick(time.monotonic_ns())
 
     def _report(self) -> None:
         self._publish_status()
@@ -247,7 +251,13 @@ class PolicyNode(LifecycleNode):
     def _state(self) -> int:
         return int(PolicyStatus.STATE_UNCONFIGURED if self._session is None else STATUS_OF_STATE[self._session.state])
 
+    def _task(self) -> str:
+        return "" if self._bundle is None else self._bundle.policy.task
+
     def _publish_status(self) -> None:
+        self._status.publish(self._status_message())
+
+    def _status_message(self) -> PolicyStatus:
         status = PolicyStatus(
             state=self._state(),
             message=self._message,
@@ -259,7 +269,7 @@ class PolicyNode(LifecycleNode):
             observation_to_action_ms=self._latency_ms[-1] if self._latency_ms else 0.0,
         )
         status.header.stamp = ns_to_stamp(self._now_ns())
-        self._status.publish(status)
+        return status
 
     def _publish_diagnostics(self) -> None:
         bad = {PolicyStatus.STATE_WAITING: DiagnosticStatus.WARN, PolicyStatus.STATE_FAULT: DiagnosticStatus.ERROR}

@@ -88,10 +88,10 @@ class PolicySession:
         self.state = State.STOPPED
         self.message = "ready, not active"
 
-    def start(self, now_ns: int) -> None:
-        """Begin an episode: an empty window, the noise from its seed."""
+    def start(self, now_ns: int, seed: int | None = None) -> None:
+        """Begin an episode: an empty window, the noise from ``seed``, or from the configured one."""
         self._refused.clear()
-        self._runtime.reset()
+        self._runtime.reset(seed)
         self._forget(now_ns)
         self.state, self.message = State.WAITING, "waiting for the first observation"
 
