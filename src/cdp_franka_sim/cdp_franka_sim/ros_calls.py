@@ -1,0 +1,66 @@
+"""Waiting for topics, services and actions of other nodes, from a script that owns its executor: every wait has a condition and a deadline."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from cdp_ros.executor import make_executor
+from rclpy.client import Client
+from rclpy.context import Context
+from rclpy.node import Node
+
+from cdp.evaluation.results import EvaluationError
+
+SPIN_S = 0.05
+PEER_DEADLINE_S = 60.0
+SERVICE_DEADLINE_S = 20.0
+
+
+class Caller:
+    """Spins ``node`` alone. ``alive`` is asked at each turn and raises where waiting has become useless."""
+
+    def __init__(self, node: Node, alive: Callable[[], None], context: Context | None = None) -> None:
+        self._alive = alive
+        self._executor = make_executor(context)
+        self._executor.add_node(node)
+
+    def spin(self) -> None:
+        """One turn of callbacks."""
+        self._alive()
+        self._executor.spin_once(timeout_sec=SPIN_S)
+
+    def drain(self) -> None:
+        """Take in what has queued up while nobody spun."""
+        end = time.monotonic() + SPIN_S
+        while time.monotonic() < end:
+            self._executor.spin_once(timeout_sec=0.0)
+
+    def until(self, condition: Callable[[], bool], deadline_s: float, what: str) -> None:
+        """Spin until ``condition``. Raises :class:`EvaluationError` after ``deadline_s``."""
+        end = time.monotonic() + deadline_s
+        while not condition():
+            if time.monotonic() > end:
+                raise EvaluationError(f"waited {deadline_s:.0f} s for {what}; see the messages of that node")
+            self.spin()
+
+    def call(self, client: Client, request: Any, deadline_s: float = SERVICE_DEADLINE_S) -> Any:
+        """The answer of a service. Raises :class:`EvaluationError`."""
+        self.until(client.service_is_ready, PEER_DEADLINE_S, f"the service {client.srv_name}")
+        future = client.call_async(request)
+        self.until(future.done, deadline_s, f"an answer of {client.srv_name}")
+        return future.result()
+
+    def succeed(self, client: Client, request: Any, what: str, retry_s: float = 0.0, deadline_s: float = SERVICE_DEADLINE_S) -> Any:
+        """An answer with ``success``, asked for again for ``retry_s``. Raises :class:`EvaluationError` with ``what`` and the last message."""
+        end = time.monotonic() + retry_s
+        while not (answer := self.call(client, request, deadline_s)).success:
+            if time.monotonic() > end:
+                raise EvaluationError(f"{what}: {answer.message}")
+            self.spin()
+        return answer
+
+    def close(self) -> None:
+        """Spin no more."""
+        self._executor.shutdown()
