@@ -9,9 +9,7 @@ from pathlib import Path
 def add_real_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of rollouts with a person beside the arm."""
     real = parser.add_argument_group("with --real", "rollouts on the arm, or on the simulated one through the same nodes: see docs/evaluation.md")
-    real.add_argument(
-        "--real", action="store_true", help="prompt before, record and label every rollout, compare the bundles at the end"
-    )
+    real.add_argument("--real", action="store_true", help="prompt before, record and label every rollout, compare the bundles at the end")
     real.add_argument("--robot-ip", default="", help="address of the FR3; without it the simulated arm stands in")
     real.add_argument("--attach", action="store_true", help="use nodes that run already (evaluate.launch.py) instead of starting them")
     real.add_argument("--blind", action="store_true", help="do not tell which bundle runs")

@@ -127,7 +127,8 @@ def _nodes(arguments: argparse.Namespace, evaluation: Evaluation, task: str, out
     log_path = out / LAUNCH_LOG
     scripted = arguments.yes or arguments.answers
     launch_arguments = {
-        "robot_ip": arguments.robot_ip,
+        # An argument without a value is none.
+        **({"robot_ip": arguments.robot_ip} if arguments.robot_ip else {}),
         "task": task,
         "bundle": evaluation.candidates[0].path,
         "lockstep": arguments.lockstep,
@@ -175,7 +176,7 @@ def _pictures(evaluation: Evaluation, out: Path) -> None:
     sheet = ContactSheet()
     for result in sorted(evaluation.results, key=lambda r: (r.start, order[r.policy])):
         try:
-            with EpisodeReader(result.recording) as episode:
+            with EpisodeReader(out / result.recording) as episode:
                 count = len(episode.stamps_ns(IMAGE_STREAM))
                 for index in (0, count // 2, count - 1) if count else ():
                     sheet.add(episode.image(index))

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from cdp_msgs.action import RunPolicy
 from cdp_msgs.srv import ResetScene, StartEpisode, StopEpisode
+from cdp_ros.stamps import stamp_to_ns
 from geometry_msgs.msg import PoseStamped
 from lifecycle_msgs.msg import State, Transition
 from lifecycle_msgs.srv import ChangeState, GetState
@@ -31,7 +32,7 @@ from cdp_franka_sim.policy_run import PolicyRun
 from cdp_franka_sim.ros_calls import PEER_DEADLINE_S, Caller
 
 # Right after a reset or a start a fresh state or a stream may still be on its way.
-_RETRY_S = 5.0
+_RETRY_S = 20.0
 # A bundle is opened, verified, compiled and warmed up.
 _LOAD_S = 120.0
 
@@ -59,7 +60,7 @@ class RolloutRobot:
         node = self._node = Node("cdp_evaluation", context=context)
         self._caller = Caller(node, alive, context)
         self._run = PolicyRun(node, self._caller)
-        self._loaded = ""
+        self._loaded, self._placed_ns = "", 0
         self._image: Image | None = None
         self._pose: PoseStamped | None = None
         best_effort = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
@@ -111,7 +112,9 @@ class RolloutRobot:
     def place(self, seed: int) -> None:
         """In simulation: reset the scene. It refuses while commands still arrive; a disengaged guard falls silent within a few ticks."""
         if self._settings.simulated:
-            self._caller.succeed(self._reset, ResetScene.Request(seed=seed), "the simulator refused to reset", _RETRY_S)
+            answer = self._caller.succeed(self._reset, ResetScene.Request(seed=seed), "the simulator refused to reset", _RETRY_S)
+            self._placed_ns, self._image, self._pose = stamp_to_ns(answer.stamp), None, None
+            self._caller.until(lambda: self._image is not None and self._pose is not None, PEER_DEADLINE_S, "a picture and the pose of the start")
 
     def misplaced(self, seed: int) -> str:
         """How far the measured hand is from its start."""
@@ -165,10 +168,13 @@ class RolloutRobot:
         self._loaded = ""
 
     def _on_image(self, message: Image) -> None:
-        self._image = message
+        # What was on its way when the scene was reset shows another start.
+        if stamp_to_ns(message.header.stamp) >= self._placed_ns:
+            self._image = message
 
     def _on_pose(self, message: PoseStamped) -> None:
-        self._pose = message
+        if stamp_to_ns(message.header.stamp) >= self._placed_ns:
+            self._pose = message
 
     def _transition(self, transition: int, name: str) -> None:
         request = ChangeState.Request(transition=Transition(id=transition))

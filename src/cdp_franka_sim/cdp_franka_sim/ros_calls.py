@@ -14,6 +14,7 @@ from rclpy.node import Node
 from cdp.evaluation.results import EvaluationError
 
 SPIN_S = 0.05
+RETRY_PERIOD_S = 0.2
 PEER_DEADLINE_S = 60.0
 SERVICE_DEADLINE_S = 20.0
 
@@ -58,7 +59,9 @@ class Caller:
         while not (answer := self.call(client, request, deadline_s)).success:
             if time.monotonic() > end:
                 raise EvaluationError(f"{what}: {answer.message}")
-            self.spin()
+            again = time.monotonic() + RETRY_PERIOD_S
+            while time.monotonic() < again:
+                self.spin()
         return answer
 
     def close(self) -> None:

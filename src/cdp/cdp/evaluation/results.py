@@ -74,7 +74,10 @@ class Evaluation:
         return next(c for c in self.candidates if c.name == policy)
 
     def add(self, result: RolloutResult) -> None:
-        """Keep a result and write the file; it is on the disk when this returns."""
+        """Keep a result and write the file; it is on the disk when this returns. A recording below the file's folder is named relative to it."""
+        recording, folder = Path(result.recording), self.path.parent
+        if recording.is_relative_to(folder):
+            result = dataclasses.replace(result, recording=str(recording.relative_to(folder)))
         self.results.append(result)
         self.write()
 
@@ -100,11 +103,11 @@ class Evaluation:
 def open_evaluation(path: Path, setup: Mapping[str, Any], candidates: Sequence[Candidate], plan: Sequence[Rollout], *, resume: bool) -> Evaluation:
     """A new evaluation in ``path``, or with ``resume`` the one that is there, which must have been begun alike.
 
-    Raises :class:`EvaluationError` where a file is there without ``resume``, where none is there with it, or where setup, policies or plan differ.
+    Raises :class:`EvaluationError` where results are there without ``resume``, where none is there with it, or where setup, policies or plan differ.
     """
     fresh = Evaluation(path, dict(setup), tuple(candidates), tuple(plan))
     if not resume:
-        if path.exists():
+        if path.exists() and load_evaluation(path).results:
             raise EvaluationError(f"{path} holds an evaluation; nothing was touched. Go on with it by --resume, or give another --out")
         fresh.write()
         return fresh

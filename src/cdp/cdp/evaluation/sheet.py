@@ -56,7 +56,8 @@ def _figure(evaluation: Evaluation, rows: Sequence[Row]) -> Figure:
     rate.set(yticks=places, yticklabels=[row.policy for row in rows], xlim=(-3, 118), xticks=range(0, 101, 25), ylim=(-0.6, len(rows) - 0.4))
     rate.set_xlabel("success [%], 95 % Wilson interval")
     time.set_xlabel("time to completion of successes [s], median")
-    time.set_xlim(left=0)
+    slowest = max((r.duration_s for r in evaluation.results if r.success), default=1.0)
+    time.set_xlim(0, 1.08 * slowest)
     for axes in (rate, time):
         axes.grid(axis="x", alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
