@@ -99,6 +99,7 @@ def _run(arguments: argparse.Namespace, evaluation: Evaluation, person: Person, 
     from rclpy.signals import SignalHandlerOptions
 
     from cdp_franka_sim.rollout_robot import RolloutRobot, RolloutSettings
+    from cdp_franka_sim.ros_calls import Interrupt
 
     with contextlib.ExitStack() as stack:
         if simulated:
@@ -109,10 +110,11 @@ def _run(arguments: argparse.Namespace, evaluation: Evaluation, person: Person, 
         drawn = _drawn(task)
         if drawn is not None:
             stack.callback(drawn.close)
+        interrupt = stack.enter_context(Interrupt())
         settings = RolloutSettings(
             task, arguments.operator, arguments.timeout_s, arguments.takeover == "end", simulated, arguments.image_topic, _sampler(arguments)
         )
-        robot = RolloutRobot(settings, alive, hand_m=None if drawn is None else drawn.hand_m)
+        robot = RolloutRobot(settings, alive, interrupt, hand_m=None if drawn is None else drawn.hand_m)
         stack.callback(robot.close)
         starts = StartPictures(out / "starts", undescribed if drawn is None else drawn.describe, robot.camera)
         return Session(evaluation, robot, person, starts, blind=arguments.blind).run()

@@ -16,7 +16,6 @@ from lifecycle_msgs.msg import State, Transition
 from lifecycle_msgs.srv import ChangeState, GetState
 from numpy.typing import NDArray
 from rcl_interfaces.srv import SetParametersAtomically
-from rclpy.context import Context
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile, ReliabilityPolicy
@@ -29,7 +28,7 @@ from cdp.evaluation.results import EvaluationError
 from cdp.evaluation.session import Recording, Run
 from cdp.geometry import FloatArray
 from cdp_franka_sim.policy_run import PolicyRun
-from cdp_franka_sim.ros_calls import PEER_DEADLINE_S, Caller
+from cdp_franka_sim.ros_calls import PEER_DEADLINE_S, Caller, Interrupt
 
 # Right after a reset or a start a fresh state or a stream may still be on its way.
 _RETRY_S = 20.0
@@ -54,11 +53,11 @@ class RolloutRobot:
     """See :class:`cdp.evaluation.session.Robot`. ``hand_m`` gives where the hand belongs at the start that a seed draws."""
 
     def __init__(
-        self, settings: RolloutSettings, alive: Callable[[], None], context: Context | None = None, hand_m: Callable[[int], FloatArray] | None = None
+        self, settings: RolloutSettings, alive: Callable[[], None], interrupt: Interrupt, hand_m: Callable[[int], FloatArray] | None = None
     ) -> None:
         self._settings, self._hand_m = settings, hand_m
-        node = self._node = Node("cdp_evaluation", context=context)
-        self._caller = Caller(node, alive, context)
+        node = self._node = Node("cdp_evaluation")
+        self._caller = Caller(node, alive, interrupt)
         self._run = PolicyRun(node, self._caller)
         self._loaded, self._placed_ns = "", 0
         self._image: Image | None = None

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import signal
 import time
-from collections.abc import Callable
+import types
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from cdp_ros.executor import make_executor
 from rclpy.client import Client
-from rclpy.context import Context
 from rclpy.node import Node
 
 from cdp.evaluation.results import EvaluationError
@@ -19,24 +21,66 @@ PEER_DEADLINE_S = 60.0
 SERVICE_DEADLINE_S = 20.0
 
 
+class Interrupt:
+    """The first SIGINT or SIGTERM within its block becomes SystemExit, but not out of a callback, where the executor would make another error of it.
+
+    What comes after the first is ignored: the end that it began has deadlines of its own. A context manager, for the main thread.
+    """
+
+    def __init__(self) -> None:
+        self._held = self._raised = False
+        self._signal: int | None = None
+        self._previous: dict[int, Any] = {}
+
+    def __enter__(self) -> Interrupt:
+        self._previous = {number: signal.signal(number, self._on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """A block that ends before the interrupt."""
+        self._held = True
+        try:
+            yield
+        finally:
+            self._held = False
+        self._raise()
+
+    def _on_signal(self, number: int, frame: types.FrameType | None) -> None:
+        self._signal = number
+        if not self._held:
+            self._raise()
+
+    def _raise(self) -> None:
+        if self._signal is not None and not self._raised:
+            self._raised = True
+            raise SystemExit(128 + self._signal)
+
+
 class Caller:
     """Spins ``node`` alone. ``alive`` is asked at each turn and raises where waiting has become useless."""
 
-    def __init__(self, node: Node, alive: Callable[[], None], context: Context | None = None) -> None:
-        self._alive = alive
-        self._executor = make_executor(context)
+    def __init__(self, node: Node, alive: Callable[[], None], interrupt: Interrupt) -> None:
+        self._alive, self._interrupt = alive, interrupt
+        self._executor = make_executor()
         self._executor.add_node(node)
 
     def spin(self) -> None:
         """One turn of callbacks."""
         self._alive()
-        self._executor.spin_once(timeout_sec=SPIN_S)
+        with self._interrupt.held():
+            self._executor.spin_once(timeout_sec=SPIN_S)
 
     def drain(self) -> None:
         """Take in what has queued up while nobody spun."""
         end = time.monotonic() + SPIN_S
         while time.monotonic() < end:
-            self._executor.spin_once(timeout_sec=0.0)
+            with self._interrupt.held():
+                self._executor.spin_once(timeout_sec=0.0)
 
     def until(self, condition: Callable[[], bool], deadline_s: float, what: str) -> None:
         """Spin until ``condition``. Raises :class:`EvaluationError` after ``deadline_s``."""

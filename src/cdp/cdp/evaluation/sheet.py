@@ -20,7 +20,8 @@ table{border-collapse:collapse;margin:8px 0 16px} th,td{border:1px solid #d0d0cc
 th{background:#f2f2ef} td.good{background:#e3f3e6} td.bad{background:#fae4e1} img{max-width:100%} dt{font-weight:600} p.note{color:#555}
 """
 _NOTES = (
-    "Intervals are for one policy; whether two differ is what the test of the pair says, which uses that their starts were the same.",
+    "Intervals are for one policy; whether two differ is what the test of the pair says, which uses that their starts were the same. Its p is not "
+    "corrected for the number of pairs.",
     "Time to completion: median (shortest to longest) of the successes only, by the robot's clock from the goal to its end.",
     "Unaided: success without an intervention of the operator. Guard holds: times that the guard stopped following the policy for another reason.",
     "Latency: from the image's stamp to the sending of its chunk, by the policy node's clock; in lock-step simulated time stands still meanwhile.",
