@@ -19,7 +19,7 @@ from cdp_franka_sim.ros_calls import PEER_DEADLINE_S, SERVICE_DEADLINE_S, Caller
 REASONS = {getattr(RunPolicy.Result, name): name.removeprefix("REASON_").lower() for name in dir(RunPolicy.Result) if name.startswith("REASON_")}
 _MONITOR = ("spread", "lipschitz", "ood_share")
 # The policy node tells at 20 Hz how a run goes, also while simulated time stands still.
-_SILENT_S = 10.0
+SILENT_S = 10.0
 
 
 class PolicyRun:
@@ -48,18 +48,20 @@ class PolicyRun:
         self._caller.until(sent.done, SERVICE_DEADLINE_S, "an answer to the goal")
         handle, heard_s, aborted = sent.result(), time.monotonic(), False
         future = handle.get_result_async()
+        told: Any = None
         try:
             while not future.done():
                 self._caller.spin()
-                if time.monotonic() - heard_s > _SILENT_S:
-                    raise EvaluationError(f"the policy node has told nothing of its run for {_SILENT_S:.0f} s: was it ended?")
+                if time.monotonic() - heard_s > SILENT_S:
+                    raise EvaluationError(f"the policy node has told nothing of its run for {SILENT_S:.0f} s: was it ended?")
                 pressed = key()
                 if pressed == ABORT and not aborted:
                     aborted = True
                     abort()
                     handle.cancel_goal_async()
-                elif pressed == SUCCESS:
-                    self._succeed.call_async(Trigger.Request())
+                elif pressed == SUCCESS and (told is None or (told.done() and not told.result().success)):
+                    # Not again unless it was refused: a request that is still on its way when this run ends would end the next.
+                    told = self._succeed.call_async(Trigger.Request())
         except BaseException:
             handle.cancel_goal_async()
             raise
