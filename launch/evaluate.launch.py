@@ -56,7 +56,7 @@ def generate_launch_description() -> LaunchDescription:
         output="screen",
         parameters=[
             PathJoinSubstitution([SHARE, "config", "policy_node.yaml"]),
-            {"bundle": LaunchConfiguration("bundle"), "task": task, "autostart": False, "image_topic": image_topic, **clock},
+            {"bundle": LaunchConfiguration("bundle"), "task": task, "autostart": False, "lockstep": lockstep, "image_topic": image_topic, **clock},
         ],
         on_exit=Shutdown(reason="the policy node ended"),
     )

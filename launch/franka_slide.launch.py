@@ -70,6 +70,7 @@ def generate_launch_description() -> LaunchDescription:
                 "temperature": LaunchConfiguration("temperature"),
                 "image_topic": LaunchConfiguration("image_topic"),
                 "use_sim_time": lockstep,
+                "lockstep": lockstep,
                 "reliable": lockstep,
             },
         ],

@@ -1,7 +1,9 @@
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
+import onnxruntime
 import openvino
 import pytest
 import torch
@@ -12,9 +14,12 @@ from cdp.actions import eef_pose, gripper_to_width_m
 from cdp.bundle import Bundle
 from cdp.config import ConfigError, from_mapping
 from cdp.data.normalise import MinMax, Stats
+from cdp.diffusion.paths import EDM, FlowMatching, VPLinear
 from cdp.diffusion.sampler import sample
+from cdp.diffusion.schedule import Schedule
 from cdp.geometry import matrix_to_rot6d, rot6d_to_matrix
 from cdp.runtime import InferenceError, PolicyRuntime, RuntimeConfig
+from cdp.runtime.policy import Given, Overlap
 
 BACKENDS = ("openvino", "onnxruntime")
 
@@ -154,10 +159,11 @@ def test_a_network_that_cannot_be_loaded_is_said_in_one_line(bundle, tmp_path, b
 @pytest.mark.parametrize(
     ("values", "said"),
     [
-        ({"backend": "torch"}, "backend: 'torch'"),
+        ({"backend": "tflite"}, "backend: 'tflite'"),
         ({"steps": 0}, "steps: 0 is outside"),
         ({"solver": "heun"}, "solver: 'heun'"),
         ({"backend": "onnxruntime", "precision": "bf16"}, "precision: 'bf16' needs"),
+        ({"provider": "cuda"}, "provider: 'cuda' needs"),
     ],
 )
 def test_a_bad_setting_is_refused_by_name(values, said):
@@ -173,3 +179,101 @@ def test_the_runtime_never_imports_torch(tiny_bundle, backend):
         "loaded = {'torch', 'onnx', 'h5py', 'matplotlib', 'rclpy'} & set(sys.modules)\nassert not loaded, loaded\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+
+
+def test_torch_runs_the_weights_and_gives_the_same_chunk(bundle, runtimes):
+    runtime = PolicyRuntime(bundle, RuntimeConfig(backend="torch"))
+    assert runtime.engine == "torch cpu fp32"
+    runtimes["onnxruntime"].reset()
+    np.testing.assert_allclose(runtime.act(window(bundle)).normalised, runtimes["onnxruntime"].act(window(bundle)).normalised, atol=1e-4)
+
+
+@pytest.mark.filterwarnings("ignore:Specified provider")
+@pytest.mark.parametrize("provider", ["cuda", "tensorrt"])
+def test_a_provider_that_onnxruntime_lacks_is_refused_in_one_line(bundle, provider, monkeypatch):
+    config = RuntimeConfig(backend="onnxruntime", provider=provider)
+    name = {"cuda": "CUDAExecutionProvider", "tensorrt": "TensorrtExecutionProvider"}[provider]
+    if name not in onnxruntime.get_available_providers():
+        with pytest.raises(InferenceError, match=f"has no provider {provider}: it is not part") as caught:
+            PolicyRuntime(bundle, config)
+        assert "\n" not in str(caught.value)
+        # Part of the package, but its libraries are not there: ONNX Runtime says nothing and takes the CPU.
+        monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [name, "CPUExecutionProvider"])
+        with pytest.raises(InferenceError, match=f"has no provider {provider}: its libraries|cannot load"):
+            PolicyRuntime(bundle, config)
+    else:
+        assert PolicyRuntime(bundle, config).provider == provider
+
+
+def test_precision_auto_is_bf16_only_where_the_cpu_has_it_and_is_told(bundle):
+    native = "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    runtime = PolicyRuntime(bundle, RuntimeConfig(precision="auto"))
+    assert runtime.precision == ("bf16" if native else "fp32") and runtime.engine == f"openvino cpu {runtime.precision}"
+    assert PolicyRuntime(bundle, RuntimeConfig()).precision == "fp32", "never unasked"
+
+
+def test_what_changes_at_run_time_is_what_a_new_runtime_would_do(bundle):
+    seen = window(bundle)
+    runtime = PolicyRuntime(bundle, RuntimeConfig(backend="onnxruntime"))
+    encoder, denoiser = runtime._encoder, runtime._denoiser
+    for changes in ({"steps": 5}, {"solver": "dpmpp_2m"}, {"temperature": 0.5}, {"seed": 7}, {"initial_noise": "zero"}, {"steps": None}):
+        runtime.reconfigure(**changes)
+        runtime.reset()
+        expected = PolicyRuntime(bundle, runtime.config).act(seen).normalised
+        np.testing.assert_array_equal(runtime.act(seen).normalised, expected)
+    assert runtime.steps == bundle.policy.steps and (runtime._encoder, runtime._denoiser) == (encoder, denoiser)
+
+
+def test_a_change_that_needs_the_networks_anew_or_is_bad_changes_nothing(bundle, runtimes):
+    runtime = runtimes["onnxruntime"]
+    before = runtime.config
+    for changes, said in (({"threads": 2}, "threads: cannot change"), ({"backend": "torch"}, "load the bundle again"), ({"steps": 0}, "steps: 0")):
+        with pytest.raises(ConfigError, match=said):
+            runtime.reconfigure(temperature=0.5, **changes)
+    assert runtime.config is before
+
+
+def test_only_another_seed_starts_the_noise_anew(bundle):
+    runtime = PolicyRuntime(bundle, RuntimeConfig(backend="onnxruntime"))
+    first = runtime.act(window(bundle)).normalised
+    runtime.reconfigure(seed=0, temperature=1.0)
+    assert not np.array_equal(runtime.act(window(bundle)).normalised, first)
+    runtime.reconfigure(seed=1)
+    runtime.reconfigure(seed=0)
+    np.testing.assert_array_equal(runtime.act(window(bundle)).normalised, first)
+
+
+@pytest.mark.parametrize("level", [1.0, 0.5])
+@pytest.mark.parametrize("path", [Schedule(), VPLinear(), EDM(), FlowMatching()], ids=lambda p: p.kind)
+def test_a_warm_start_is_the_last_chunk_noised_to_where_the_sampler_starts(bundle, path, level):
+    manifest = replace(bundle.manifest, policy=replace(bundle.policy, schedule=path))
+    config = RuntimeConfig(backend="onnxruntime", initial_noise="warm", warm_level=level, temperature=0.5, seed=4)
+    runtime = PolicyRuntime(replace(bundle, manifest=manifest), config)
+    states = []
+    runtime._denoiser = lambda inputs: states.append((inputs["x"], float(inputs["t"][0]))) or 0.1 * np.ones_like(inputs["x"])
+    last = np.random.default_rng(1).uniform(-1, 1, (16, 10)).astype(np.float32)
+    runtime.act(window(bundle), Overlap(last, 12))
+    state, t = states[0]
+    assert t == pytest.approx(path.window_end(level))
+    noise = 0.5 * np.random.default_rng(4).standard_normal((1, 16, 10), dtype=np.float32)
+    np.testing.assert_allclose(state[0], path.alpha(t) * last + path.sigma(t) * noise[0], rtol=1e-5, atol=1e-5)
+    # The sampler makes its steps from there, down to the data.
+    assert len(states) == 3 and [t for _, t in states] == pytest.approx(list(path.time_grid(3, t)[:-1]))
+    states.clear()
+    runtime.reset()
+    runtime.act(window(bundle))
+    assert states[0][1] == pytest.approx(path.t_max), "an episode's first chunk starts from noise"
+
+
+def test_given_rows_are_met_and_without_weight_change_nothing(bundle):
+    runtime = PolicyRuntime(bundle, RuntimeConfig(backend="onnxruntime"))
+    seen, values = window(bundle), np.random.default_rng(1).uniform(-1, 1, (16, 10)).astype(np.float32)
+    free = runtime.act(seen).normalised
+    runtime.reset()
+    np.testing.assert_array_equal(runtime.act(seen, given=Given(values, np.zeros(16))).normalised, free)
+    for products in (0, 2):
+        runtime.reset()
+        found = runtime.act(seen, given=Given(values, (np.arange(16) < 3).astype(float), products)).normalised
+        np.testing.assert_array_equal(found[:3], values[:3])
+        # Random weights are no posterior mean: what they answer must not throw the free rows away.
+        assert np.sqrt(np.mean((found - free) ** 2)) < 3.0

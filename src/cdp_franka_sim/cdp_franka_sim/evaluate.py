@@ -19,8 +19,8 @@ from tqdm import tqdm
 from cdp.bundle.reader import Bundle
 from cdp.config import from_mapping
 from cdp.data.spec import NS_PER_S
-from cdp.runtime import ActionPrediction, PolicyRuntime, RuntimeConfig
-from cdp.runtime.session import Answer, PolicySession, Source
+from cdp.runtime import PolicyRuntime, RuntimeConfig
+from cdp.runtime.session import Answer, Chunk, PolicySession, Source
 from cdp_franka.guard import GuardCore
 from cdp_franka.guard_config import GuardConfig
 from cdp_franka.guard_types import ActionData, Space, State
@@ -138,10 +138,11 @@ class PolicyLoop:
         for event in self.session.take_events():
             _log.warning("%s", event.text)
         for answer in answers:
-            if answer.prediction is not None:
-                self._send(episode, answer, answer.prediction)
+            if answer.chunk is not None:
+                self._send(episode, answer.observation_stamp_ns, answer.chunk)
 
-    def _send(self, episode: _Episode, answer: Answer, prediction: ActionPrediction) -> None:
+    def _send(self, episode: _Episode, observation_ns: int, chunk: Chunk) -> None:
+        prediction = chunk.prediction
         self.results.inference_ms.append(prediction.encode_ms + prediction.sample_ms)
         episode.sequence += 1
         action = ActionData(
@@ -149,10 +150,10 @@ class PolicyLoop:
             space=Space.EEF_POSE,
             frame_id=self.guard.config.base_frame,
             sequence=episode.sequence,
-            observation_stamp_ns=answer.observation_stamp_ns,
-            start_stamp_ns=answer.observation_stamp_ns + self.period_ns,
+            observation_stamp_ns=observation_ns,
+            start_stamp_ns=chunk.start_ns,
             dt_s=self.period_ns / NS_PER_S,
-            rows=prediction.rows,
+            rows=chunk.rows,
             # Keep-alives are not sent here: the promise spans the replanning period.
             next_within_s=self.guard.config.max_next_within_s,
             deadman=True,

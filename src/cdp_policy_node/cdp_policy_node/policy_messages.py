@@ -41,13 +41,13 @@ def positions_of(message: JointState, names: Sequence[str]) -> NDArray[np.float6
 
 
 def action_chunk(answer: Answer, sequence: int, now_ns: int, frame: str, period_ns: int, next_within_s: float) -> ActionChunk:
-    """The message of an answer: its rows start one period after the observation; a keep-alive has none."""
+    """The message of an answer: its rows start one period after the observation, or later where the first were past; a keep-alive has none."""
     message = ActionChunk(
         source=ActionChunk.SOURCE_POLICY,
         space=ActionChunk.SPACE_EEF_POSE,
         sequence=sequence,
         observation_stamp=ns_to_stamp(answer.observation_stamp_ns),
-        start_stamp=ns_to_stamp(answer.observation_stamp_ns + period_ns),
+        start_stamp=ns_to_stamp(answer.observation_stamp_ns + period_ns if answer.chunk is None else answer.chunk.start_ns),
         dt_s=period_ns / NS_PER_S,
         width=EEF_WIDTH,
         next_within_s=next_within_s,
@@ -55,8 +55,8 @@ def action_chunk(answer: Answer, sequence: int, now_ns: int, frame: str, period_
     )
     message.header.stamp = ns_to_stamp(now_ns)
     message.header.frame_id = frame
-    if answer.prediction is not None:
-        rows = answer.prediction.rows
+    if answer.chunk is not None:
+        rows = answer.chunk.rows
         message.horizon = len(rows)
         message.actions = array("f", rows.astype(np.float32).ravel().tobytes())
     return message

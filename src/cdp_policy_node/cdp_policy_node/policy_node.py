@@ -1,6 +1,7 @@
 """The lifecycle node ``cdp_policy``: a bundle behind the robot's topics.
 
-configure opens and warms the bundle, activate begins an episode with an empty window, deactivate stops sending, cleanup forgets the bundle::
+configure opens and warms the bundle, activate begins an episode with an empty window, deactivate stops sending, cleanup forgets the bundle. The
+networks run in a thread of their own, which hands each chunk back to the executor; observations never wait for it, but in lock-step::
 
     ros2 run cdp_policy_node policy_node --ros-args -p bundle:=slide -p autostart:=true
 """
@@ -14,27 +15,31 @@ from pathlib import Path
 from typing import Any
 
 from ament_index_python.packages import get_package_share_directory
-from cdp_msgs.msg import ActionChunk, PolicyStatus
+from cdp_msgs.msg import ActionChunk, GuardStatus, PolicyStatus
 from cdp_ros.main import run_node
 from cdp_ros.parameters import declare, read
 from cdp_ros.stamps import ns_to_stamp, stamp_to_ns
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from geometry_msgs.msg import PoseStamped
+from rcl_interfaces.msg import SetParametersResult
 from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
-from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.parameter import Parameter
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CompressedImage, Image, JointState
 
 from cdp.bundle import Bundle, BundleError
 from cdp.bundle.manifest import SPACE_EEF_POSE
-from cdp.config import ConfigError
+from cdp.config import ConfigError, from_mapping, to_mapping
 from cdp.data.images import ImageError
 from cdp.data.spec import LOWDIM_SOURCES
-from cdp.runtime import ActionPrediction, InferenceError, PolicyRuntime
-from cdp.runtime.session import Answer, Level, PolicySession, Source, State
+from cdp.runtime import InferenceError, PolicyRuntime
+from cdp.runtime.planner import Planner
+from cdp.runtime.session import Answer, Chunk, Level, PolicySession, Schedule, Source, State
+from cdp.runtime.worker import ThreadWorker
 from cdp.statistics import percentiles
 from cdp_policy_node.policy_messages import STATUS_OF_STATE, action_chunk, image_of, positions_of
-from cdp_policy_node.policy_parameters import PolicyParameters, find_bundle
+from cdp_policy_node.policy_parameters import LIVE_PARAMETERS, PolicyParameters, find_bundle, fixed_among
 from cdp_policy_node.run_policy import RunAction
 
 PACKAGE = "cdp_policy_node"
@@ -44,7 +49,6 @@ STATE_DEPTH = 100
 CHECK_PERIOD_S = 0.05
 STATUS_PERIOD_S = 1.0
 LATENCIES_KEPT = 256
-SLOW_CHUNK_MS = 30.0  # inference runs in the executor's thread: longer than this and camera images queue up behind it
 
 
 class PolicyNode(LifecycleNode):
@@ -59,7 +63,7 @@ class PolicyNode(LifecycleNode):
         self._bundle: Bundle | None = None
         self._topics: list[Any] = []
         self._message = "not configured"
-        self._sequence = self._chunks = self._late_chunks = 0
+        self._sequence = 0
         self._observation_ns = 0
         self._inference_ms: deque[float] = deque(maxlen=LATENCIES_KEPT)
         self._latency_ms: deque[float] = deque(maxlen=LATENCIES_KEPT)
@@ -71,6 +75,7 @@ class PolicyNode(LifecycleNode):
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self._check_timer = self.create_timer(CHECK_PERIOD_S, self._check, clock=steady)
         self._status_timer = self.create_timer(STATUS_PERIOD_S, self._report, clock=steady)
+        self.add_on_set_parameters_callback(self._on_parameters)
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Open, verify and warm the bundle; a mismatch fails the transition and is said in one line."""
@@ -90,7 +95,7 @@ class PolicyNode(LifecycleNode):
         """Begin an episode."""
         if self._session is None:
             return TransitionCallbackReturn.FAILURE
-        self._chunks = self._late_chunks = self._observation_ns = 0
+        self._observation_ns = 0
         self._inference_ms.clear()
         self._latency_ms.clear()
         self._session.start(self._now_ns(), self._run.seed)
@@ -98,7 +103,7 @@ class PolicyNode(LifecycleNode):
         return super().on_activate(state)
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Stop sending; the guard holds the robot."""
+        """Stop sending, and wait for the chunk under way; the guard holds the robot."""
         if self._session is not None:
             self._session.stop()
             self._after_session()
@@ -130,14 +135,18 @@ class PolicyNode(LifecycleNode):
             "eef_pose": Source(p.pose_topic, p.state_timeout_s),
             "gripper_width": Source(p.gripper_topic, p.state_timeout_s),
         }
-        self._session, self._bundle = PolicySession(runtime, sources, p.replan_ticks), bundle
+        worker = partial(ThreadWorker, notify=self._wake, wait=p.lockstep)
+        self._session = PolicySession(runtime, sources, p.replan_ticks, planner=Planner(runtime, p.joining()), worker=worker)
+        self._bundle = bundle
         self._subscribe(bundle.policy.observation.streams)
         self._message = self._session.message
-        sampler = f"{runtime.solver} {runtime.steps} steps, {p.backend} {p.precision}"
+        sampler = f"{runtime.solver} {runtime.steps} steps, {runtime.engine}, join {p.join}"
         self.get_logger().info(f"bundle {bundle.name} for task {bundle.policy.task} is ready: {sampler}, {chunk_ms:.1f} ms a chunk")
-        if chunk_ms > SLOW_CHUNK_MS:
+        period_ms = p.replan_ticks * bundle.policy.observation.period_ns / 1e6
+        if chunk_ms > period_ms:
             self.get_logger().warning(
-                f"a chunk takes {chunk_ms:.0f} ms, more than {SLOW_CHUNK_MS:.0f}: images wait for it; use fewer steps or more threads"
+                f"a chunk takes {chunk_ms:.0f} ms, more than the {period_ms:.0f} ms from one to the next: windows are left out; use fewer steps or "
+                "more threads"
             )
 
     def _subscribe(self, streams: tuple[str, ...]) -> None:
@@ -158,11 +167,58 @@ class PolicyNode(LifecycleNode):
             pose_qos = QoSProfile(depth=STATE_DEPTH, reliability=ReliabilityPolicy.BEST_EFFORT)
             self._topics.append(self.create_subscription(PoseStamped, p.pose_topic, self._on_pose, pose_qos))
 
+        if not p.lockstep:
+            # What the guard says comes at no fixed place between the observations: in lock-step runs would differ.
+            latched = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+            self._topics.append(self.create_subscription(GuardStatus, p.guard_topic, self._on_guard, latched))
+
     def _release(self) -> None:
         for topic in self._topics:
             self.destroy_subscription(topic)
         self._topics.clear()
-        self._session = self._bundle = None
+        session, self._session, self._bundle = self._session, None, None
+        if session is not None:
+            session.close()
+
+    def close(self) -> None:
+        """End the thread that plans; call it before the executor is shut down."""
+        self._release()
+
+    def _on_parameters(self, parameters: list[Parameter]) -> SetParametersResult:
+        """Apply what can change at any time; while active, refuse the rest."""
+        session = self._session
+        if session is None:
+            return SetParametersResult(successful=True)
+        fixed = fixed_among([p.name for p in parameters])
+        if fixed and session.state is not State.STOPPED:
+            return SetParametersResult(
+                successful=False,
+                reason=f"{fixed[0]} cannot change while the policy is active; deactivate first, then clean up and configure: it is read there",
+            )
+        changed = {p.name: p.value for p in parameters if p.name in LIVE_PARAMETERS}
+        try:
+            settings = from_mapping(PolicyParameters, {**to_mapping(self._settings), **changed})
+            if changed:
+                session.planner.runtime.reconfigure(**settings.sampling())
+                session.planner.join = settings.joining()
+        except ConfigError as error:
+            return SetParametersResult(successful=False, reason=str(error))
+        self._settings = settings
+        return SetParametersResult(successful=True)
+
+    def _wake(self) -> None:
+        """Called by the worker: have the executor fetch what it planned."""
+        executor = self.executor
+        if executor is not None:
+            executor.create_task(self._collect)
+
+    def _collect(self) -> None:
+        if self._session is not None:
+            self._send(self._session.collect(self._now_ns()))
+
+    def _on_guard(self, message: GuardStatus) -> None:
+        if self._session is not None:
+            self._session.follow(message.state == GuardStatus.STATE_POLICY)
 
     def _on_image(self, message: Any) -> None:
         session = self._session
@@ -199,7 +255,7 @@ class PolicyNode(LifecycleNode):
         """Publish the answers, if there are any, and what the session has to say."""
         for answer in answers:
             self._send_one(answer)
-        self._after_session(always=any(answer.prediction is not None for answer in answers))
+        self._after_session(always=any(answer.chunk is not None for answer in answers))
 
     def _send_one(self, answer: Answer) -> None:
         assert self._bundle is not None
@@ -210,14 +266,12 @@ class PolicyNode(LifecycleNode):
         self._action.publish(action_chunk(answer, self._sequence, now_ns, self._settings.base_frame, observation.period_ns, within_s))
         self._sequence += 1
         self._observation_ns = answer.observation_stamp_ns
-        if answer.prediction is not None:
-            self._count(answer.prediction, now_ns - answer.observation_stamp_ns, observation.period_ns)
+        if answer.chunk is not None:
+            self._count(answer.chunk)
 
-    def _count(self, prediction: ActionPrediction, age_ns: int, period_ns: int) -> None:
-        self._chunks += 1
-        self._late_chunks += age_ns > self._settings.replan_ticks * period_ns
-        self._inference_ms.append(prediction.sample_ms)
-        self._latency_ms.append(age_ns / 1e6)
+    def _count(self, chunk: Chunk) -> None:
+        self._inference_ms.append(chunk.prediction.sample_ms)
+        self._latency_ms.append(chunk.delay_ns / 1e6)
 
     def _after_session(self, always: bool = False) -> None:
         """Log the session's events, and publish the status where they, or its state, ask for it."""
@@ -254,31 +308,45 @@ class PolicyNode(LifecycleNode):
     def _task(self) -> str:
         return "" if self._bundle is None else self._bundle.policy.task
 
+    def _schedule(self) -> Schedule:
+        return Schedule() if self._session is None else self._session.schedule
+
     def _publish_status(self) -> None:
         self._status.publish(self._status_message())
 
     def _status_message(self) -> PolicyStatus:
+        session, schedule = self._session, self._schedule()
         status = PolicyStatus(
             state=self._state(),
             message=self._message,
             bundle=self._bundle.name if self._bundle is not None else "",
-            chunks=self._chunks,
-            late_chunks=self._late_chunks,
+            chunks=schedule.chunks,
+            late_chunks=schedule.late,
             observation_stamp=ns_to_stamp(self._observation_ns),
             inference_ms=self._inference_ms[-1] if self._inference_ms else 0.0,
             observation_to_action_ms=self._latency_ms[-1] if self._latency_ms else 0.0,
+            deadline_misses=schedule.deadline_misses,
+            join=session.planner.join.join if session is not None else "",
+            engine=session.planner.runtime.engine if session is not None else "",
+            delay_ms=session.delay_ns / 1e6 if session is not None else 0.0,
         )
         status.header.stamp = ns_to_stamp(self._now_ns())
         return status
 
     def _publish_diagnostics(self) -> None:
         bad = {PolicyStatus.STATE_WAITING: DiagnosticStatus.WARN, PolicyStatus.STATE_FAULT: DiagnosticStatus.ERROR}
+        session, schedule = self._session, self._schedule()
         inference, latency = percentiles(self._inference_ms), percentiles(self._latency_ms)
         values = {
             "bundle": self._bundle.name if self._bundle is not None else "",
-            "backend": self._settings.backend,
-            "chunks": str(self._chunks),
-            "late_chunks": str(self._late_chunks),
+            "engine": session.planner.runtime.engine if session is not None else "",
+            "join": session.planner.join.join if session is not None else "",
+            "chunks": str(schedule.chunks),
+            "late_chunks": str(schedule.late),
+            "expired_chunks": str(schedule.expired),
+            "deadline_misses": str(schedule.deadline_misses),
+            "replaced_windows": str(schedule.replaced),
+            "delay_ms": f"{session.delay_ns / 1e6:.2f}" if session is not None else "0",
             "inference_ms_p50": f"{inference[0]:.2f}",
             "inference_ms_p99": f"{inference[1]:.2f}",
             "observation_to_action_ms_p50": f"{latency[0]:.2f}",
@@ -301,7 +369,7 @@ class PolicyNode(LifecycleNode):
 
 def main() -> int:
     """Run the node until SIGINT or SIGTERM; 0 then, 2 where a parameter is refused."""
-    return run_node("cdp_policy", PolicyNode, refusals=(ConfigError,), begin=_autostart)
+    return run_node("cdp_policy", PolicyNode, refusals=(ConfigError,), begin=_autostart, close=PolicyNode.close)
 
 
 def _autostart(node: PolicyNode) -> None:

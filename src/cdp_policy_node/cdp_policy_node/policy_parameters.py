@@ -2,34 +2,47 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 from cdp.bundle import BundleError
 from cdp.config import setting
 from cdp.diffusion.sampler import SOLVERS
-from cdp.runtime import RuntimeConfig
-from cdp.runtime.config import BACKENDS, INITIAL_NOISES, PRECISIONS
+from cdp.runtime import JoinConfig, RuntimeConfig
+from cdp.runtime.config import BACKENDS, CHANGEABLE, INITIAL_NOISES, JOINS, PRECISIONS, PROVIDERS
 
 JOINT_NAMES = tuple(f"fr3_joint{i}" for i in range(1, 8))
 FINGER_NAMES = ("fr3_finger_joint1", "fr3_finger_joint2")
 
+JOIN_PARAMETERS = ("join", "join_delay_s", "ensemble_decay_per_s", "rtc_products")
+#: Parameters that take effect with the next chunk, in every state of the node; the others are read when it is configured.
+LIVE_PARAMETERS = (*CHANGEABLE, *JOIN_PARAMETERS)
+
 
 @dataclass(frozen=True)
 class PolicyParameters:
-    """Parameters of the node ``cdp_policy``; read when it is configured."""
+    """Parameters of the node ``cdp_policy``; read when it is configured, and those of :data:`LIVE_PARAMETERS` whenever they change."""
 
     bundle: str = setting("", help="policy bundle: a folder, or the name of one in the package's share/models")
     task: str = setting("", help="task that the bundle has to be trained for; empty takes any")
-    backend: str = setting("openvino", choices=BACKENDS, help="inference engine: openvino or onnxruntime")
+    backend: str = setting("openvino", choices=BACKENDS, help="inference engine: openvino, onnxruntime, or torch, which runs the weights")
+    provider: str = setting("cpu", choices=PROVIDERS, help="device of onnxruntime: cpu, cuda or tensorrt; refused where the package lacks it")
     steps: int = setting(0, low=0, high=100, help="steps of the sampler; 0: as the bundle was measured")
     solver: str = setting("", choices=("", *SOLVERS), help="solver of the sampler: ddim or dpmpp_2m; empty: as the bundle was measured")
     seed: int = setting(0, low=0, high=2**31 - 1, help="seed of the sampler's noise, which starts anew with every activation")
-    initial_noise: str = setting("random", choices=INITIAL_NOISES, help="random, or zero for one fixed chunk for each observation")
+    initial_noise: str = setting("random", choices=INITIAL_NOISES, help="random; zero for one fixed chunk an observation; warm: from the last")
+    warm_level: float = setting(1.0, low=0.01, high=1.0, help="noise that a warm start begins from, as a part of the noise path; 1: all of it")
     temperature: float = setting(1.0, low=0.0, high=2.0, help="standard deviation of the random initial noise; 1: as the policy was trained")
-    precision: str = setting("fp32", choices=PRECISIONS, help="fp32, or bf16 with openvino on a CPU that has it")
+    precision: str = setting("fp32", choices=PRECISIONS, help="fp32; bf16 with openvino on a CPU that has it; auto: bf16 if so")
     threads: int = setting(1, low=1, high=64, help="threads of the inference engine")
     replan_ticks: int = setting(4, low=1, high=64, help="observation ticks from one chunk to the next; less than the chunk's rows")
+    join: str = setting("hard", choices=JOINS, help="how a chunk goes on from the last: hard, ensemble (mean with earlier), rtc (drawn to agree)")
+    join_delay_s: float = setting(-1.0, low=-1.0, high=2.0, help="rtc: from image to chunk, while which the last one goes on [s]; below 0: measured")
+    ensemble_decay_per_s: float = setting(1.0, low=0.0, high=100.0, help="ensemble: a chunk older by 1 s has exp(-decay) of the weight [1/s]")
+    rtc_products: int = setting(0, low=0, high=8, help="rtc: denoiser evaluations added to each step that carry the agreement to the free rows")
+    lockstep: bool = setting(False, help="simulation in lock-step: observations wait for the chunk, so that a run can be repeated bit for bit")
+    guard_topic: str = setting("/cdp/guard/status", help="status of the guard: while it does not follow the policy, no chunk goes on from the last")
     image_topic: str = setting("/agentview/image_raw", help="camera image")
     image_transport: str = setting("raw", choices=("raw", "compressed"), help="raw: sensor_msgs/Image, compressed: sensor_msgs/CompressedImage")
     joint_states_topic: str = setting("/joint_states", help="joint positions of the arm [rad]")
@@ -54,8 +67,26 @@ class PolicyParameters:
             threads=self.threads,
             initial_noise=self.initial_noise,
             temperature=self.temperature,
+            warm_level=self.warm_level,
             precision=self.precision,
+            provider=self.provider,
         )
+
+    def joining(self) -> JoinConfig:
+        """How chunks are joined."""
+        delay_s = self.join_delay_s if self.join_delay_s >= 0.0 else None
+        return JoinConfig(self.join, delay_s, self.ensemble_decay_per_s, self.rtc_products)
+
+    def sampling(self) -> dict[str, Any]:
+        """What :meth:`cdp.runtime.PolicyRuntime.reconfigure` takes."""
+        config = self.runtime()
+        return {name: getattr(config, name) for name in CHANGEABLE}
+
+
+def fixed_among(names: list[str]) -> list[str]:
+    """Those of ``names`` that are parameters of the policy and cannot change while it runs."""
+    known = {field.name for field in fields(PolicyParameters)}
+    return [name for name in names if name in known and name not in LIVE_PARAMETERS]
 
 
 def find_bundle(bundle: str, models: Path) -> Path:

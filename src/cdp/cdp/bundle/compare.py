@@ -10,12 +10,13 @@ from cdp.bundle.policy import weights_policy
 from cdp.bundle.reader import Bundle
 from cdp.data.window import WindowArrays
 from cdp.diffusion.sampler import sample
-from cdp.runtime.config import BACKENDS, RuntimeConfig
+from cdp.runtime.config import ONNX_BACKENDS, RuntimeConfig
 from cdp.runtime.policy import PolicyRuntime
 
 
 def chunk_differences(bundle: Bundle, seed: int = 0) -> dict[str, float]:
-    """Largest difference, in normalised actions and single precision, between a chunk of torch and one of each backend, by its name.
+    """Largest difference, in normalised actions and single precision, between a chunk of torch and one of each backend
+    of the exported networks, by its name.
 
     A random observation, the bundle's own steps and solver. Raises :class:`cdp.runtime.InferenceError` for a backend that cannot run it.
     """
@@ -30,7 +31,7 @@ def chunk_differences(bundle: Bundle, seed: int = 0) -> dict[str, float]:
         cond = policy.encode(pixels.float() / 255.0, lowdim)
         expected = sample(lambda x, t: policy.denoise(x, t, cond), noise, description.steps, description.solver, description.schedule)[0].numpy()
     differences = {}
-    for backend in BACKENDS:
+    for backend in ONNX_BACKENDS:
         chunk = PolicyRuntime(bundle, RuntimeConfig(backend=backend, seed=seed)).act(window).normalised
         differences[backend] = float(np.abs(expected - chunk).max())
     return differences

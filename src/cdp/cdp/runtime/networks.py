@@ -1,85 +1,51 @@
-"""One ONNX network behind one call, by OpenVINO or ONNX Runtime. Threads are few and never spin: the robot's driver shares the machine."""
+"""The two networks of a bundle behind one call each. Threads are few and never spin: the robot's driver shares the machine."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cdp.runtime.config import ONNXRUNTIME, RuntimeConfig
-from cdp.runtime.errors import InferenceError
+from cdp.bundle.reader import Bundle
+from cdp.runtime.config import RuntimeConfig
 
 Network = Callable[[Mapping[str, NDArray[np.float32]]], NDArray[np.float32]]
 """Inputs by name -> the only output, an array of its own."""
 
+Part = Literal["encoder", "denoiser"]
+Load = Callable[[Part, Mapping[str, tuple[int, ...]]], Network]
+
 _INSTALL = "install it (pip install {0}) or set the backend to {1}"
 
 
-def load_network(path: Path, shapes: Mapping[str, tuple[int, ...]], config: RuntimeConfig) -> Network:
-    """The network in ``path`` for inputs of exactly ``shapes``. Raises :class:`InferenceError` where the backend is absent or refuses it."""
-    if config.backend == ONNXRUNTIME:
-        return _load_onnxruntime(path, config)
-    return _load_openvino(path, shapes, config)
+@dataclass(frozen=True)
+class Engine:
+    """What runs the networks of one bundle. ``load(part, shapes)`` gives a network for inputs of exactly ``shapes``."""
+
+    load: Load
+    provider: str
+    """The device in use."""
+    precision: str
+    """The precision in use: what ``auto`` came to."""
 
 
-def _load_onnxruntime(path: Path, config: RuntimeConfig) -> Network:
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise InferenceError(f"backend onnxruntime cannot be loaded ({error}); {_INSTALL.format('onnxruntime', 'openvino')}") from None
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = config.threads
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    try:
-        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    except Exception as error:
-        raise InferenceError(f"onnxruntime {onnxruntime.__version__} cannot load {path}: {_first_line(error)}; update it") from error
+def open_engine(bundle: Bundle, config: RuntimeConfig) -> Engine:
+    """The engine that ``config`` names; no other backend is imported.
 
-    def run(inputs: Mapping[str, NDArray[np.float32]]) -> NDArray[np.float32]:
-        return np.asarray(session.run(None, dict(inputs))[0], dtype=np.float32)
-
-    return run
+    Raises :class:`cdp.runtime.InferenceError`, here or in ``load``, where the backend is absent or refuses a network.
+    """
+    return cast(Engine, import_module(f"cdp.runtime.engine_{config.backend}").open_engine(bundle, config))
 
 
-def _load_openvino(path: Path, shapes: Mapping[str, tuple[int, ...]], config: RuntimeConfig) -> Network:
-    try:
-        import openvino
-    except ImportError as error:
-        raise InferenceError(f"backend openvino cannot be loaded ({error}); {_INSTALL.format('openvino', 'onnxruntime')}") from None
-    core = openvino.Core()
-    # Without the instructions OpenVINO emulates bf16, ten times slower than fp32.
-    if config.precision == "bf16" and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
-        raise InferenceError("precision bf16 needs a CPU with AVX512_BF16 or AMX, which this one has not; set the precision to fp32")
-    precision = {"fp32": "f32", "bf16": "bf16"}[config.precision]
-    properties: dict[str, Any] = {
-        "INFERENCE_NUM_THREADS": config.threads,
-        "INFERENCE_PRECISION_HINT": precision,
-        "PERFORMANCE_HINT": "LATENCY",
-        # A pinned thread waits for whatever else the system put on that core.
-        "ENABLE_CPU_PINNING": False,
-    }
-    try:
-        model = core.read_model(str(path))
-        # With its shapes fixed the graph is planned once, not at each call.
-        model.reshape({name: list(shape) for name, shape in shapes.items()})
-        compiled = core.compile_model(model, "CPU", properties)
-    except RuntimeError as error:
-        raise InferenceError(
-            f"openvino {openvino.__version__} cannot load {path}: {_first_line(error)}; update it or set the backend to onnxruntime"
-        ) from error
-    request = compiled.create_infer_request()
-
-    def run(inputs: Mapping[str, NDArray[np.float32]]) -> NDArray[np.float32]:
-        request.infer(dict(inputs), share_inputs=True)
-        return np.array(request.get_output_tensor().data, dtype=np.float32)
-
-    return run
+def absent(backend: str, other: str, error: ImportError) -> str:
+    """The line that says that ``backend`` is not installed."""
+    return f"backend {backend} cannot be loaded ({error}); {_INSTALL.format(backend, other)}"
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """What an error says first."""
     return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

@@ -11,12 +11,14 @@ from numpy.typing import NDArray
 
 from cdp.actions import GRIPPER, GRIPPER_MAX_WIDTH_M, ROT6D, gripper_to_width_m
 from cdp.bundle.reader import Bundle
+from cdp.config import ConfigError, from_mapping, to_mapping
 from cdp.data.window import WindowArrays
+from cdp.diffusion.inpaint import guided
 from cdp.diffusion.sampler import sample
 from cdp.geometry import FloatArray, matrix_to_rot6d, rot6d_to_matrix
-from cdp.runtime.config import RuntimeConfig
+from cdp.runtime.config import CHANGEABLE, WARM, ZERO, RuntimeConfig
 from cdp.runtime.errors import InferenceError
-from cdp.runtime.networks import load_network
+from cdp.runtime.networks import open_engine
 
 _WARM_UP_CHUNKS = 3
 
@@ -33,28 +35,82 @@ class ActionPrediction:
     sample_ms: float
 
 
+@dataclass(frozen=True)
+class Overlap:
+    """What the last chunk says of the rows of the next."""
+
+    values: NDArray[np.float32]
+    """(T, D) normalised, at the times of the next chunk's rows; beyond its end its last row."""
+    rows: int
+    """How many of them it reaches."""
+
+
+@dataclass(frozen=True)
+class Given:
+    """Rows that the chunk is drawn to agree with (:mod:`cdp.diffusion.inpaint`)."""
+
+    values: NDArray[np.float32]
+    """(T, D) normalised."""
+    weights: FloatArray
+    """(T,) in [0, 1]; 1: met exactly, 0: free."""
+    products: int = 0
+
+
 class PolicyRuntime:
     """The policy of a bundle. Life cycle: construct, :meth:`warm_up`, then for each episode :meth:`reset` and :meth:`act` on every replanning tick.
 
-    The same seed, bundle and windows give the same chunks. Not thread-safe. Raises :class:`InferenceError` where the backend cannot run it.
+    The same seed, bundle and windows give the same chunks. One thread at a time may call it, but for :meth:`reconfigure`, which any may call at any
+    time: it takes effect with the next chunk. Raises :class:`InferenceError` where the backend cannot run it.
+
+    ``initial_noise`` says where the sampler starts. ``random`` is ``temperature`` times standard normal noise, ``zero`` its mean. ``warm`` is the
+    last chunk x, moved to the new rows' times (the last row is repeated where it ends) and noised anew: ``alpha(t) x + sigma(t) temperature eps``
+    with t the end of the path's part ``warm_level`` (:meth:`cdp.diffusion.path.NoisePath.window_end`), from which the sampler makes its steps. On
+    every path that is the state that the denoiser was trained on if x is what will be done. With ``warm_level`` 1 it starts where it always does,
+    where next to nothing of x is left (nothing on ``flow`` up to ``t_max`` 1). It is a heuristic for a sampler that remembers its start; one that
+    contracts forgets it, so that there is little to gain there, and little to lose. An episode's first chunk starts from random noise.
     """
 
     def __init__(self, bundle: Bundle, config: RuntimeConfig | None = None) -> None:
         self.bundle = bundle
         self.config = config if config is not None else RuntimeConfig()
         policy, observation = bundle.policy, bundle.policy.observation
-        self.steps = self.config.steps if self.config.steps is not None else policy.steps
-        self.solver = self.config.solver if self.config.solver is not None else policy.solver
         size = observation.image_size
         self._image_shape = (observation.window, size, size, 3)
         self._lowdim_shape = (observation.window, observation.lowdim_width)
         self._chunk_shape = (1, policy.horizon, policy.action_width)
-        self._encoder = load_network(
-            bundle.encoder_path, {"image": (1, observation.window, 3, size, size), "lowdim": (1, *self._lowdim_shape)}, self.config
-        )
+        engine = open_engine(bundle, self.config)
+        self.provider, self.precision = engine.provider, engine.precision
+        self._encoder = engine.load("encoder", {"image": (1, observation.window, 3, size, size), "lowdim": (1, *self._lowdim_shape)})
         condition_width = self._encode(self._blank()).shape[-1]
-        self._denoiser = load_network(bundle.denoiser_path, {"x": self._chunk_shape, "t": (1,), "cond": (1, condition_width)}, self.config)
+        self._denoiser = engine.load("denoiser", {"x": self._chunk_shape, "t": (1,), "cond": (1, condition_width)})
         self.reset()
+
+    @property
+    def steps(self) -> int:
+        """Steps of the sampler."""
+        return self._sampler(self.config)[0]
+
+    @property
+    def solver(self) -> str:
+        """Solver of the sampler."""
+        return self._sampler(self.config)[1]
+
+    @property
+    def engine(self) -> str:
+        """What runs the networks: backend, device and precision in use."""
+        return f"{self.config.backend} {self.provider} {self.precision}"
+
+    def reconfigure(self, **changes: Any) -> None:
+        """Change some of :data:`cdp.runtime.config.CHANGEABLE` from the next chunk on; another seed starts the noise anew.
+
+        Raises :class:`ConfigError`, nothing changed, for a bad value and for a setting that the loaded networks are built with.
+        """
+        for name in changes:
+            if name not in CHANGEABLE:
+                raise ConfigError(f"{name}: cannot change while the policy is loaded, only {', '.join(CHANGEABLE)} can; load the bundle again")
+        before, self.config = self.config, from_mapping(RuntimeConfig, {**to_mapping(self.config), **changes})
+        if self.config.seed != before.seed:
+            self.reset()
 
     def reset(self, seed: int | None = None) -> None:
         """Begin an episode: the noise starts anew from ``seed``, or from the configured one."""
@@ -67,12 +123,14 @@ class PolicyRuntime:
         elapsed = 0.0
         for _ in range(_WARM_UP_CHUNKS):
             start = perf_counter()
-            self._sample(self._encode(blank), noise)
+            self._sample(self.config, self._encode(blank), noise)
             elapsed = perf_counter() - start
         return 1e3 * elapsed
 
-    def act(self, window: WindowArrays) -> ActionPrediction:
+    def act(self, window: WindowArrays, overlap: Overlap | None = None, given: Given | None = None) -> ActionPrediction:
         """The chunk for one window: image (To, S, S, 3) uint8, lowdim (To, P) float32 normalised.
+
+        ``overlap`` is what a warm start begins from, ``given`` what the chunk has to agree with.
 
         Raises ValueError for other shapes, :class:`InferenceError` where the networks give no action (NaN, or a rotation that is none).
         """
@@ -81,31 +139,53 @@ class PolicyRuntime:
                 f"a window is image {self._image_shape} uint8 and lowdim {self._lowdim_shape}, "
                 f"not {window['image'].shape} {window['image'].dtype} and {window['lowdim'].shape}"
             )
+        config = self.config
         start = perf_counter()
         condition = self._encode(window)
         encoded = perf_counter()
-        normalised = self._sample(condition, self._initial_noise())[0]
+        noise, level = self._initial_noise(config, overlap)
+        normalised = self._sample(config, condition, noise, level, given)[0]
         sampled = perf_counter()
         return ActionPrediction(self._rows(normalised), normalised, 1e3 * (encoded - start), 1e3 * (sampled - encoded))
+
+    def _sampler(self, config: RuntimeConfig) -> tuple[int, str]:
+        measured = self.bundle.policy
+        return measured.steps if config.steps is None else config.steps, measured.solver if config.solver is None else config.solver
 
     def _blank(self) -> WindowArrays:
         return {"image": np.zeros(self._image_shape, dtype=np.uint8), "lowdim": np.zeros(self._lowdim_shape, dtype=np.float32)}
 
-    def _initial_noise(self) -> NDArray[np.float32]:
-        if self.config.initial_noise == "zero":
-            return np.zeros(self._chunk_shape, dtype=np.float32)
-        return np.float32(self.config.temperature) * self._noise.standard_normal(self._chunk_shape, dtype=np.float32)
+    def _initial_noise(self, config: RuntimeConfig, overlap: Overlap | None) -> tuple[NDArray[np.float32], float | None]:
+        """Unit noise (1, T, D) and None, or the state of a warm start and its time."""
+        if config.initial_noise == ZERO:
+            return np.zeros(self._chunk_shape, dtype=np.float32), None
+        noise = np.float32(config.temperature) * self._noise.standard_normal(self._chunk_shape, dtype=np.float32)
+        if config.initial_noise != WARM or overlap is None:
+            return noise, None
+        path = self.bundle.policy.schedule
+        level = path.window_end(config.warm_level)
+        return np.asarray(path.noised(overlap.values[None], noise, level), dtype=np.float32), level
 
     def _encode(self, window: WindowArrays) -> NDArray[np.float32]:
         image = np.ascontiguousarray(window["image"].transpose(0, 3, 1, 2), dtype=np.float32) / np.float32(255.0)
         return self._encoder({"image": image[None], "lowdim": np.ascontiguousarray(window["lowdim"], dtype=np.float32)[None]})
 
-    def _sample(self, condition: NDArray[np.float32], noise: NDArray[np.float32]) -> NDArray[np.float32]:
+    def _sample(
+        self,
+        config: RuntimeConfig,
+        condition: NDArray[np.float32],
+        noise: NDArray[np.float32],
+        level: float | None = None,
+        given: Given | None = None,
+    ) -> NDArray[np.float32]:
+        path = self.bundle.policy.schedule
+        steps, solver = self._sampler(config)
+
         def denoise(x: Any, t: Any) -> Any:
             return self._denoiser({"x": x, "t": t, "cond": condition})
 
-        chunk = sample(denoise, noise, self.steps, self.solver, self.bundle.policy.schedule)
-        return np.asarray(chunk, dtype=np.float32)
+        drawn = denoise if given is None else guided(denoise, given.values, given.weights, path, given.products)
+        return np.asarray(sample(drawn, noise, steps, solver, path, start=level), dtype=np.float32)
 
     def _rows(self, normalised: NDArray[np.float32]) -> FloatArray:
         """Rows (T, 10) in SI units, the rotation made orthonormal and the opening kept to what the gripper has."""

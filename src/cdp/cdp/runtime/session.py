@@ -1,14 +1,14 @@
 """A running policy: stamped images and robot states in, answers to images out. Nodes and simulations put their transport around it.
 
-Every image is answered: on replanning ticks with a chunk, else with a keep-alive. A tick that still waits for a robot state is answered when that
-comes, and the images that came meanwhile after it. What is stale, or refused, stops the answers; the command guard then holds the robot.
+Every image is answered: on replanning ticks with a chunk, else with a keep-alive. A tick that still waits for a robot state, or for its chunk, is
+answered when that comes, and the images that came meanwhile after it; while a chunk is waited for, each image that comes repeats the last keep-alive,
+so that the guard knows that the policy lives. What is stale, or refused, stops the answers; the command guard then holds the robot.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from enum import Enum
+from collections import deque
+from collections.abc import Callable, Mapping
 
 from numpy.typing import ArrayLike
 
@@ -18,87 +18,82 @@ from cdp.data.preprocess import ObservationError
 from cdp.data.spec import NS_PER_S
 from cdp.data.window import ObservationWindow
 from cdp.runtime.errors import InferenceError
+from cdp.runtime.planner import Job, Planner
 from cdp.runtime.policy import ActionPrediction, PolicyRuntime
+from cdp.runtime.session_types import Answer, Chunk, Event, Level, Schedule, Source, State
+from cdp.runtime.worker import InlineWorker, Outcome, Plan, Worker
 
+__all__ = ["Answer", "Chunk", "Event", "Level", "PolicySession", "Schedule", "Source", "State"]
 
-class State(Enum):
-    """What a session is doing."""
-
-    STOPPED = "stopped"
-    WAITING = "waiting"
-    RUNNING = "running"
-    FAULT = "fault"
-
-
-class Level(Enum):
-    """How bad an event is."""
-
-    INFO = "info"
-    WARNING = "warning"
-    ERROR = "error"
-
-
-@dataclass(frozen=True)
-class Event:
-    """Something that a person should read, said once."""
-
-    level: Level
-    text: str
-
-
-@dataclass(frozen=True)
-class Answer:
-    """The answer to one image: a chunk, or None to go on with the last."""
-
-    observation_stamp_ns: int
-    prediction: ActionPrediction | None
-
-
-@dataclass(frozen=True)
-class Source:
-    """Where a stream comes from, and the age from which it counts as dead."""
-
-    topic: str
-    timeout_s: float
+_DELAYS_KEPT = 10
 
 
 class PolicySession:
     """The policy from activation to deactivation, again and again. Not thread-safe: feed it from one executor thread.
 
-    ``sources`` names the camera by the observation's image key and each robot stream by its own name. Raises :class:`ConfigError` where
-    ``replan_ticks`` outlasts a chunk.
+    ``sources`` names the camera by the observation's image key and each robot stream by its own name. ``worker`` makes where planning runs from the
+    planner's function; without one it runs where the session is called, and each answer is there when the call returns. Otherwise call
+    :meth:`collect` when the worker has something. Raises :class:`ConfigError` where ``replan_ticks`` outlasts a chunk.
     """
 
-    def __init__(self, runtime: PolicyRuntime, sources: Mapping[str, Source], replan_ticks: int) -> None:
+    def __init__(
+        self,
+        runtime: PolicyRuntime,
+        sources: Mapping[str, Source],
+        replan_ticks: int,
+        *,
+        planner: Planner | None = None,
+        worker: Callable[[Plan], Worker] = InlineWorker,
+    ) -> None:
         horizon = runtime.bundle.policy.horizon
         if not 0 < replan_ticks < horizon:
             raise ConfigError(f"replan_ticks: {replan_ticks} is outside [1, {horizon - 1}]: a chunk of {runtime.bundle.name} has {horizon} rows")
-        self._runtime = runtime
+        self.planner = Planner(runtime) if planner is None else planner
+        self._worker = worker(self.planner.plan)
         self._observation = runtime.bundle.policy.observation
         self._window = ObservationWindow(self._observation, runtime.bundle.stats)
         self._sources = {name: sources[name] for name in (self._observation.image_key, *self._observation.streams)}
         self._replan_ticks = replan_ticks
         self._newest: dict[str, int] = {}
-        self._behind_tick: list[int] = []
+        self._unanswered: list[int] = []
+        self._planned_for: list[int] = []
+        self._answered_ns: int | None = None
         self._observed_ns: int | None = None
-        self._ticks_left = self._started_ns = 0
-        self._has_plan = self._dead_said = False
+        self._ticks_left = self._started_ns = self._episode = 0
+        self._has_plan = self._carries = self._dead_said = self._behind_said = False
+        self._followed = True
+        self._delays_ns: deque[int] = deque(maxlen=_DELAYS_KEPT)
         self._events: list[Event] = []
         self._refused: dict[str, str] = {}
+        self._seed: int | None = None
+        self.schedule = Schedule()
         self.state = State.STOPPED
         self.message = "ready, not active"
+
+    @property
+    def delay_ns(self) -> int:
+        """The largest of the last ten delays from an observation's stamp to its chunk, 0 before the first."""
+        return max(self._delays_ns, default=0)
 
     def start(self, now_ns: int, seed: int | None = None) -> None:
         """Begin an episode: an empty window, the noise from ``seed``, or from the configured one."""
         self._refused.clear()
-        self._runtime.reset(seed)
+        self._seed = seed
+        self.schedule = Schedule()
+        self._delays_ns.clear()
         self._forget(now_ns)
         self.state, self.message = State.WAITING, "waiting for the first observation"
 
     def stop(self) -> None:
-        """End the episode: nothing is answered until the next start."""
+        """End the episode: nothing is answered until the next start; a chunk under way is waited for and dropped."""
         self._forget(0)
+        self._worker.drain()
         self.state, self.message = State.STOPPED, "ready, not active"
+
+    def close(self) -> None:
+        """Stop for good, and end the worker."""
+        self.stop()
+        self._worker.close()
 
     def take_events(self) -> list[Event]:
         """What happened since the last call."""
@@ -127,14 +122,9 @@ class PolicySession:
             self.refuse(key, str(error))
             return []
         self._received(key, stamp_ns)
-        if complete:
-            return self._observe(now_ns)
-        pending_ns = self._window.pending_ns
-        if pending_ns is not None:
-            # A keep-alive would promise that the tick before this image was seen too.
-            self._behind_tick = [] if pending_ns == stamp_ns else [*self._behind_tick, stamp_ns]
-            return []
-        return [Answer(stamp_ns, None)] if self._ready(now_ns) and self._has_plan else []
+        self._unanswered.append(stamp_ns)
+        answers = self._observe(now_ns) if complete else self._passed(now_ns)
+        return answers or self._life_sign(stamp_ns)
 
     def add_sample(self, stream: str, stamp_ns: int, value: ArrayLike, now_ns: int) -> list[Answer]:
         """Take a robot state as :meth:`cdp.data.window.ObservationWindow.add` does; the answers to the images that waited for it."""
@@ -151,32 +141,106 @@ class PolicySession:
         self._received(stream, stamp_ns)
         return self._observe(now_ns) if complete else []
 
+    def collect(self, now_ns: int) -> list[Answer]:
+        """The answers that the worker's outcomes make possible, in the order of their images. Raises what planning raised unforeseen."""
+        answers: list[Answer] = []
+        for outcome in self._worker.take(now_ns):
+            answers += self._conclude(outcome, now_ns)
+        return answers
+
+    def follow(self, followed: bool) -> None:
+        """Say whether the robot does what the policy plans. While it does not, and right after, no chunk goes on from an earlier one."""
+        self._followed = followed
+        self._carries = self._carries and followed
+
     def check(self, now_ns: int) -> None:
         """Notice streams that died or came back. Call it a few times within the shortest timeout."""
         if self.state in (State.WAITING, State.RUNNING):
             self._ready(now_ns)
 
     def _observe(self, now_ns: int) -> list[Answer]:
-        """Answers to the newest tick, now complete, and to the images behind it."""
+        """Answers to the newest tick, now complete, and to the images behind it, as far as there are any yet."""
         stamp_ns = self._window.stamp_ns
-        behind, self._behind_tick = self._behind_tick, []
         if stamp_ns is None or not self._ready(now_ns):
             return []
         hole = self._observed_ns is None or stamp_ns - self._observed_ns > self._observation.max_gap_ns
         self._observed_ns = stamp_ns
-        keep_alives = [Answer(image_ns, None) for image_ns in behind]
-        if self._has_plan and not hole and self._ticks_left > 1:
+        going_on = self._has_plan or bool(self._planned_for)
+        if going_on and not hole and self._ticks_left > 1:
             self._ticks_left -= 1
-            return [Answer(stamp_ns, None), *keep_alives]
-        try:
-            prediction = self._runtime.act(self._window.get())
-        except InferenceError as error:
-            self._fail(str(error))
+        else:
+            self._ticks_left = self._replan_ticks
+            self._submit(stamp_ns)
+        return [*self.collect(now_ns), *self._keep_alives()]
+
+    def _submit(self, stamp_ns: int) -> None:
+        replaced = self._worker.submit(Job(self._episode, stamp_ns, self._window.get(), self.delay_ns, fresh=not self._carries, seed=self._seed))
+        if replaced is not None and replaced.stamp_ns in self._planned_for:
+            self._planned_for.remove(replaced.stamp_ns)
+            self.schedule.replaced += 1
+        self._planned_for.append(stamp_ns)
+
+    def _conclude(self, outcome: Outcome, now_ns: int) -> list[Answer]:
+        job = outcome.job
+        if outcome.error is not None and not isinstance(outcome.error, InferenceError):
+            raise outcome.error
+        if job.episode != self._episode or job.stamp_ns not in self._planned_for:
             return []
-        self._has_plan, self._ticks_left = True, self._replan_ticks
+        if outcome.prediction is None:
+            self._fail(str(outcome.error))
+            return []
+        self._planned_for.remove(job.stamp_ns)
+        chunk = self._chunk(job.stamp_ns, outcome.prediction, now_ns)
+        if chunk is None:
+            return self._keep_alives()
+        self._has_plan, self._carries = True, self._followed
         if self.state is not State.RUNNING:
             self.state, self.message = State.RUNNING, "running"
-        return [Answer(stamp_ns, prediction), *keep_alives]
+        self._unanswered = [stamp_ns for stamp_ns in self._unanswered if stamp_ns > job.stamp_ns]
+        self._answered_ns = job.stamp_ns
+        return [Answer(job.stamp_ns, chunk), *self._keep_alives()]
+
+    def _chunk(self, stamp_ns: int, prediction: ActionPrediction, now_ns: int) -> Chunk | None:
+        """The rows that are still ahead; None where there are none."""
+        period_ns = self._observation.period_ns
+        delay_ns = max(0, now_ns - stamp_ns)
+        self._delays_ns.append(delay_ns)
+        # Row i is for (i + 1) periods after the observation; what is for now or before cannot be reached.
+        past = min(delay_ns // period_ns, len(prediction.rows))
+        if past == len(prediction.rows):
+            self.schedule.expired += 1
+            if not self._behind_said:
+                self._behind_said = True
+                self._say(
+                    Level.WARNING,
+                    f"a chunk came {delay_ns / NS_PER_S:.2f} s after its observation, when all of its rows were past; it was not sent, the arm goes "
+                    "on with the last one and then holds; use fewer steps, more threads or a faster engine",
+                )
+            return None
+        self.schedule.chunks += 1
+        self.schedule.late += delay_ns > self._replan_ticks * period_ns
+        self._behind_said = False
+        return Chunk(stamp_ns + (1 + past) * period_ns, prediction.rows[past:], prediction, delay_ns)
+
+    def _passed(self, now_ns: int) -> list[Answer]:
+        """Answers after an image that is not a tick, or whose tick still waits."""
+        return self._keep_alives() if self._ready(now_ns) else []
+
+    def _life_sign(self, stamp_ns: int) -> list[Answer]:
+        """The last keep-alive again, where the image ``stamp_ns`` has to wait for a chunk of an earlier one."""
+        if self._has_plan and self._planned_for and stamp_ns > self._planned_for[0] and self._answered_ns is not None:
+            return [Answer(self._answered_ns, None)]
+        return []
+
+    def _keep_alives(self) -> list[Answer]:
+        """Keep-alives for the images before the first tick that waits for its states or its chunk."""
+        waiting = [*self._planned_for, *([] if self._window.pending_ns is None else [self._window.pending_ns])]
+        ready = [stamp_ns for stamp_ns in self._unanswered if not waiting or stamp_ns < min(waiting)]
+        self._unanswered = self._unanswered[len(ready) :]
+        if not ready or not self._has_plan:
+            return []
+        self._answered_ns = ready[-1]
+        return [Answer(stamp_ns, None) for stamp_ns in ready]
 
     def _ready(self, now_ns: int) -> bool:
         """Whether every stream is alive; says so once when that changes."""
@@ -186,7 +250,8 @@ class PolicySession:
         if dead:
             if not self._dead_said:
                 self._say(Level.ERROR, f"{dead}: no actions are sent; the policy goes on by itself when it comes back")
-            self._dead_said, self._has_plan = True, False
+            self._dead_said = True
+            self._drop_plans()
             self.state, self.message = State.WAITING, dead
         elif self._dead_said:
             self._dead_said = False
@@ -216,14 +281,21 @@ class PolicySession:
     def _forget(self, now_ns: int) -> None:
         self._window.clear()
         self._newest.clear()
-        self._behind_tick = []
-        self._observed_ns = None
+        self._episode += 1
+        self._drop_plans()
+        self._observed_ns = self._answered_ns = None
         self._ticks_left = 0
-        self._has_plan = self._dead_said = False
+        self._dead_said = self._behind_said = False
         self._started_ns = now_ns
 
+    def _drop_plans(self) -> None:
+        """Follow nothing that was planned, nor answer what is unanswered: the next complete window is planned from."""
+        self._has_plan = self._carries = False
+        self._unanswered, self._planned_for = [], []
+
     def _fail(self, reason: str) -> None:
-        self.state, self.message, self._has_plan = State.FAULT, reason, False
+        self._drop_plans()
+        self.state, self.message = State.FAULT, reason
         self._say(Level.ERROR, f"{reason}. The policy is stopped; deactivate and activate it to try again")
 
     def _say(self, level: Level, text: str) -> None:

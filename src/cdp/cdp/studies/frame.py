@@ -24,6 +24,7 @@ STUDIES = {
     "cross-schedule": ("cdp.studies.cross_schedule", "noise paths on the toy, each sampled along the others too"),
     "ode-sde": ("cdp.studies.ode_sde", "deterministic and stochastic solvers on the same networks of the toy"),
     "state-sensitivity": ("cdp.studies.state_sensitivity", "what contraction in the noise does to the sensitivity to the state"),
+    "joins": ("cdp.studies.joins", "what the arm is sent where one chunk takes over from another, by join and delay"),
     "gamma": ("cdp.studies.gamma", "fixed weights of the penalty against gamma auto, and what cheaper penalties do"),
 }
 DEFAULT_SEEDS = (0, 1, 2)

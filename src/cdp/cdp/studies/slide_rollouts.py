@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cdp.bundle.reader import Bundle
-from cdp.runtime import PolicyRuntime, RuntimeConfig
+from cdp.runtime import InferenceError, PolicyRuntime, RuntimeConfig
+from cdp.runtime.policy import Given
 from cdp.statistics import wilson_interval
 
 GROUP = "cdp.rollouts"
@@ -32,7 +33,16 @@ class StudyRuntime(PolicyRuntime):
         self._act = act
         super().__init__(bundle, RuntimeConfig(seed=seed))
 
-    def _sample(self, condition: NDArray[np.float32], noise: NDArray[np.float32]) -> NDArray[np.float32]:
+    def _sample(
+        self,
+        config: RuntimeConfig,
+        condition: NDArray[np.float32],
+        noise: NDArray[np.float32],
+        level: float | None = None,
+        given: Given | None = None,
+    ) -> NDArray[np.float32]:
+        if level is not None or given is not None:
+            raise InferenceError("a study's sampler starts from noise and agrees with no earlier chunk; set initial_noise to random and join to hard")
         with torch.no_grad():
             return np.asarray(self._act(torch.from_numpy(noise), torch.from_numpy(condition)).numpy(), dtype=np.float32)
 

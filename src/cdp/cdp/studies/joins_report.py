@@ -1,0 +1,68 @@
+"""The report of the study ``joins``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from cdp.studies.frame import cell, table
+
+_HEAD = ("join", "delay", "jump [mm]", "largest", "jerk at joins [m/s³]", "largest", "jerk within", "ratio", "off the demonstration [mm]")
+
+
+def report(results: Mapping[str, Any]) -> str:
+    """Markdown."""
+    digits = {"jump_mm": 2, "jump_max_mm": 1, "jerk_join": 1, "jerk_join_max": 0, "jerk_within": 1, "jerk_ratio": 2, "error_mm": 2}
+    rows = [
+        [name, f"{delay} ms", *(cell(f[key], places) for key, places in digits.items())]
+        for name, by_delay in results["joins"].items()
+        for delay, f in by_delay.items()
+    ]
+    noises = [
+        [name, cell(f["jump_mm"]), cell(f["jerk_ratio"]), cell(f["error_mm"]), f"{f['seed_spread_mm']:.2f}"] for name, f in results["noises"].items()
+    ]
+    return f"""# Joins: where one chunk takes over from another
+
+What is the arm sent when a chunk replaces the one before it, by the join that the policy node is set to and by how late the chunk comes? The
+recorded observations of {results["recordings"]} held-out demonstrations go through the session that the robot runs, at the policy's rate, a chunk
+every {results["replan_ticks"]} observations (`{results["bundle"]}`, {results["solver"]}, {results["steps"]} steps). Each chunk is handed over after a
+delay that is made up; what the guard would follow is put together from what was sent. The delay that `rtc` plans for is the measured one.
+
+![Figures by join and delay](delays.png)
+
+{_findings(results["joins"])}
+
+{table(_HEAD, rows)}
+
+Mean ± standard deviation over seeds of the noise. Jump: from where the old chunk would have sent the arm to where the new one does at the same
+time. Jerk: third difference of the commanded position once a policy period, over joins and within chunks of the same motion; the ratio is of their
+root mean squares. Off the demonstration: the distance to what the demonstrator did at that time, which a join that holds on to old plans would make larger.
+
+![Speed of the commanded target](motion.png)
+
+## The initial noise
+With a hard join and no delay. `warm` starts the sampler from the last chunk, noised to a level of the noise path (1: all of it).
+
+{table(["initial noise", "jump [mm]", "jerk ratio", "off the demonstration [mm]", "apart over seeds [mm]"], noises)}
+
+Apart over seeds: distance of a row from its mean over seeds, for the same observation. A sampler that contracts forgets its noise: what little is
+left is what a warm start could take away.
+
+## What this does not show
+- Open loop: the arm's own motion does not answer to what is sent, and success is not measured.
+- No limits of speed and acceleration: the guard smooths what is sent here.
+- One task, one policy, positions only; slide has one way to do it, so that no join has to choose between two.
+"""
+
+
+def _findings(joins: Mapping[str, Any]) -> str:
+    lines = []
+    for delay in next(iter(joins.values())):
+        ratios = {name: by_delay[delay]["jerk_ratio"]["mean"] for name, by_delay in joins.items()}
+        jumps = {name: by_delay[delay]["jump_mm"]["mean"] for name, by_delay in joins.items()}
+        best, smallest = min(ratios, key=ratios.__getitem__), min(jumps, key=jumps.__getitem__)
+        lines.append(
+            f"- {delay} ms: jerk at joins is {ratios['hard']:.2f} times that within chunks with a hard join, least with {best} ({ratios[best]:.2f}); "
+            f"the jump is {jumps['hard']:.2f} mm with a hard join, least with {smallest} ({jumps[smallest]:.2f} mm)."
+        )
+    return "\n".join(lines)
