@@ -187,6 +187,13 @@ def test_a_label_against_the_runs_end_is_written_into_the_recording(tmp_path):
     assert log.count("label") == 2
 
 
+def test_who_took_over_keeps_driving_until_the_next_rollout_is_prepared(tmp_path):
+    made, evaluation, log, _ = session(tmp_path, "go", "n", "go", "n", ends=("operator_took_over", "timeout"), starts=1)
+    assert made.run() and [r.reason for r in evaluation.results] == ["operator_took_over", "timeout"]
+    first = log[: log.index(f"prepare {plan(1)[1].policy}")]
+    assert first[-2:] == ["run 7", "stop_recording"] and log[-2:] == ["disengage", "stop_recording"]
+
+
 def test_redo_sets_the_episode_aside_and_counts_the_tries(tmp_path):
     made, evaluation, log, _ = session(tmp_path, "go", "redo", "go", "redo", "go", "y", starts=1)
     made.run()

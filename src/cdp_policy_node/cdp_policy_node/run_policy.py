@@ -18,7 +18,8 @@ from std_srvs.srv import Trigger
 from cdp_policy_node.run_watch import End, Guard, Policy, Reason, RunWatch
 
 _MONITOR = ("spread", "lipschitz", "ood_share")
-_OPERATORS = (GuardStatus.REASON_NONE, GuardStatus.REASON_DEADMAN_RELEASED)
+#: Why a guard that followed the policy holds for an operator: "no source" is one who has pressed the deadman and sent no motion yet.
+OPERATORS = (GuardStatus.REASON_NONE, GuardStatus.REASON_DEADMAN_RELEASED, GuardStatus.REASON_NO_SOURCE)
 
 
 class RunAction:
@@ -103,7 +104,7 @@ class RunAction:
 
     def _on_guard(self, message: GuardStatus) -> None:
         if self._watch is not None:
-            stamp_ns, operator = stamp_to_ns(message.header.stamp), message.reason in _OPERATORS
+            stamp_ns, operator = stamp_to_ns(message.header.stamp), message.reason in OPERATORS
             self._watch.on_guard(stamp_ns, Guard(message.state), message.message, operator)
 
     def _on_task(self, message: TaskState) -> None:

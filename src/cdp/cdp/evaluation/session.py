@@ -18,7 +18,7 @@ from cdp.statistics import percentiles
 
 GO, ENGAGE, OVERLAY, QUIT = "go", "engage", "overlay", "quit"
 YES, NO, REDO = "y", "n", "redo"
-SUCCESS = "success"
+SUCCESS, TAKEN_OVER = "success", "operator_took_over"
 # How a run ended that says nothing about the policy: its equipment failed.
 NOT_THE_POLICYS = ("observation_lost", "deactivated")
 _MOST_REDONE = 20
@@ -172,7 +172,9 @@ class Session:
         try:
             self._robot.start_recording(rollout.seed)
             run = self._watched_run(rollout)
-            self._robot.disengage()
+            if run.reason != TAKEN_OVER:
+                # Who took over is driving the arm out of something: that is theirs to end.
+                self._robot.disengage()
             note = f"evaluation rollout {rollout.index}, start {rollout.start}, bundle {candidate.name} {candidate.sha256}, ended by {run.reason}"
             recording = self._robot.stop_recording(run.reason == SUCCESS, note)
         except BaseException:
