@@ -19,8 +19,10 @@ from tqdm import tqdm
 from cdp.bundle.reader import Bundle
 from cdp.config import from_mapping
 from cdp.data.spec import NS_PER_S
-from cdp.runtime import PolicyRuntime, RuntimeConfig
+from cdp.runtime import JoinConfig, PolicyRuntime, RuntimeConfig
+from cdp.runtime.planner import Planner
 from cdp.runtime.session import Answer, Chunk, PolicySession, Source
+from cdp.runtime.worker import InlineWorker, Plan, Worker
 from cdp_franka.guard import GuardCore
 from cdp_franka.guard_config import GuardConfig
 from cdp_franka.guard_types import ActionData, Space, State
@@ -64,8 +66,12 @@ class PolicyLoop:
         timeout_s: float,
         replan_ticks: int = REPLAN_TICKS,
         camera_rate_hz: float = CAMERA_RATE_HZ,
+        join: JoinConfig | None = None,
+        worker: Callable[[Plan], Worker] = InlineWorker,
     ) -> None:
         """Build everything once. Video and contact sheet are made where there is an ``output`` folder for them.
+
+        ``worker`` is where planning runs, by simulated time: one that holds chunks back delays them as slow networks would.
 
         Raises what its parts raise for a bundle, a model or a configuration that does not fit.
         """
@@ -75,7 +81,7 @@ class PolicyLoop:
         self.runtime.warm_up()
         observation = bundle.policy.observation
         sources = {name: Source(name, STREAM_TIMEOUT_S) for name in (observation.image_key, "joint_pos", "eef_pose", "gripper_width")}
-        self.session = PolicySession(self.runtime, sources, replan_ticks)
+        self.session = PolicySession(self.runtime, sources, replan_ticks, planner=Planner(self.runtime, join), worker=worker)
         self.guard = GuardCore(GuardConfig())
         self.timeout_ns = int(timeout_s * NS_PER_S)
         self.period_ns = observation.period_ns
@@ -116,6 +122,7 @@ class PolicyLoop:
         self._measure()
         state = self.sim.state()
         now_ns = state.stamp_ns
+        self._answer(episode, self.session.collect(now_ns))
         samples: dict[str, npt.ArrayLike] = {
             "joint_pos": state.q_rad,
             "eef_pose": [*state.eef_position_m, *state.eef_quat_xyzw],
@@ -194,13 +201,20 @@ def evaluate_in_process(arguments: argparse.Namespace, out: Path) -> int:
     return 0
 
 
-def run_episodes(runtime: PolicyRuntime, seeds: Sequence[int], timeout_s: float = 25.0, progress: Progress | None = None) -> list[dict[str, Any]]:
+def run_episodes(
+    runtime: PolicyRuntime,
+    seeds: Sequence[int],
+    timeout_s: float = 25.0,
+    progress: Progress | None = None,
+    join: JoinConfig | None = None,
+    worker: Callable[[Plan], Worker] = InlineWorker,
+) -> list[dict[str, Any]]:
     """The episodes of scene ``seeds`` with any policy that a session can run, without pictures of them; fields of :class:`EpisodeResult`.
 
     The camera gives the pictures that the policy looks at and no others, which saves two thirds of the rendering. The noise of each episode
-    begins anew from the runtime's seed. Found through the entry-point group ``cdp.rollouts``.
+    begins anew from the runtime's seed. ``join`` and ``worker`` as for :class:`PolicyLoop`. Found through the entry-point group ``cdp.rollouts``.
     """
-    loop = PolicyLoop(runtime, None, timeout_s, camera_rate_hz=runtime.bundle.policy.observation.rate_hz)
+    loop = PolicyLoop(runtime, None, timeout_s, camera_rate_hz=runtime.bundle.policy.observation.rate_hz, join=join, worker=worker)
     found = []
     try:
         for seed in seeds:

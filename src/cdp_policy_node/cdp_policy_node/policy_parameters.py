@@ -15,7 +15,7 @@ from cdp.runtime.config import BACKENDS, CHANGEABLE, INITIAL_NOISES, JOINS, PREC
 JOINT_NAMES = tuple(f"fr3_joint{i}" for i in range(1, 8))
 FINGER_NAMES = ("fr3_finger_joint1", "fr3_finger_joint2")
 
-JOIN_PARAMETERS = ("join", "join_delay_s", "ensemble_decay_per_s", "rtc_products")
+JOIN_PARAMETERS = ("join", "join_delay_s", "ensemble_decay_per_s")
 #: Parameters that take effect with the next chunk, in every state of the node; the others are read when it is configured.
 LIVE_PARAMETERS = (*CHANGEABLE, *JOIN_PARAMETERS)
 
@@ -40,7 +40,6 @@ class PolicyParameters:
     join: str = setting("hard", choices=JOINS, help="how a chunk goes on from the last: hard, ensemble (mean with earlier), rtc (drawn to agree)")
     join_delay_s: float = setting(-1.0, low=-1.0, high=2.0, help="rtc: from image to chunk, while which the last one goes on [s]; below 0: measured")
     ensemble_decay_per_s: float = setting(1.0, low=0.0, high=100.0, help="ensemble: a chunk older by 1 s has exp(-decay) of the weight [1/s]")
-    rtc_products: int = setting(0, low=0, high=8, help="rtc: denoiser evaluations added to each step that carry the agreement to the free rows")
     lockstep: bool = setting(False, help="simulation in lock-step: observations wait for the chunk, so that a run can be repeated bit for bit")
     guard_topic: str = setting("/cdp/guard/status", help="status of the guard: while it does not follow the policy, no chunk goes on from the last")
     image_topic: str = setting("/agentview/image_raw", help="camera image")
@@ -75,7 +74,7 @@ class PolicyParameters:
     def joining(self) -> JoinConfig:
         """How chunks are joined."""
         delay_s = self.join_delay_s if self.join_delay_s >= 0.0 else None
-        return JoinConfig(self.join, delay_s, self.ensemble_decay_per_s, self.rtc_products)
+        return JoinConfig(self.join, delay_s, self.ensemble_decay_per_s)
 
     def sampling(self) -> dict[str, Any]:
         """What :meth:`cdp.runtime.PolicyRuntime.reconfigure` takes."""

@@ -98,10 +98,10 @@ class Robot:
         rclpy.shutdown(context=self.context)
 
 
-def start(domain, **parameters):
+def start(domain, main=MAIN, **parameters):
     arguments = [part for name, value in parameters.items() for part in ("-p", f"{name}:={value}")]
     environment = {**os.environ, "ROS_DOMAIN_ID": str(domain), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-c", MAIN, "--ros-args", *arguments]
+    command = [sys.executable, "-c", main, "--ros-args", *arguments]
     return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
 
 

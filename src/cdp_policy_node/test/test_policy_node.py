@@ -15,6 +15,16 @@ from lifecycle_msgs.msg import Transition  # noqa: E402
 from rcl_interfaces.srv import DescribeParameters  # noqa: E402
 
 PERIOD_NS = 100_000_000
+SLOW_S = 0.2
+#: The node with networks that take their time, and let other threads have the processor meanwhile, as real ones do.
+SLOW_MAIN = f"""
+import sys, time
+from cdp.runtime import PolicyRuntime
+own = PolicyRuntime._sample
+PolicyRuntime._sample = lambda self, *given: (time.sleep({SLOW_S}), own(self, *given))[1]
+from cdp_policy_node.policy_node import main
+sys.exit(main())
+"""
 
 
 @pytest.fixture(scope="module")
@@ -135,6 +145,73 @@ def test_diagnostics_tell_the_state_and_the_latencies(active, robot):
     values = {v.key: v.value for v in status.values}
     assert status.name == "cdp_policy: policy" and status.hardware_id == "tiny"
     assert int(values["chunks"]) >= 2 and 0 < float(values["inference_ms_p50"]) <= float(values["inference_ms_p99"])
+
+
+def test_the_sampler_and_the_join_change_while_it_runs_and_the_rest_does_not(active, robot):
+    usual = {"steps": 0, "solver": "", "temperature": 1.0, "join": "hard", "initial_noise": "random"}
+    try:
+        assert robot.set(steps=5, solver="dpmpp_2m", temperature=0.5, join="rtc", initial_noise="warm").successful
+        robot.until(lambda: robot.statuses[-1].join == "rtc", "the new join in the status")
+        robot.answers.clear()
+        robot.until(lambda: sum(a.horizon > 0 for a in robot.answers) >= 2, "chunks with the new settings")
+        for change in ({"threads": 2}, {"bundle": "nowhere"}, {"steps": 3, "backend": "openvino"}):
+            refused = robot.set(**change)
+            assert not refused.successful and "deactivate first" in refused.reason, refused
+        assert not robot.set(join="soft").successful and not robot.set(temperature=3.0).successful
+        assert robot.statuses[-1].state == PolicyStatus.STATE_RUNNING and robot.statuses[-1].engine == "onnxruntime cpu fp32"
+    finally:
+        assert robot.set(**usual).successful
+    robot.until(lambda: robot.statuses[-1].join == "hard", "the old join in the status")
+
+
+@pytest.fixture
+def slow(robot, tiny_bundle):
+    """A node whose chunks take SLOW_S, on a domain with nobody else."""
+    domain = random.SystemRandom().randint(101, 200)
+    alone = Robot(domain)
+    alone.process = process = start(domain, SLOW_MAIN, bundle=tiny_bundle, backend="onnxruntime", reliable="true")
+    yield alone
+    alone.process = None
+    code, log = end(process, signal.SIGINT)
+    alone.close()
+    assert code == 0 and "Traceback" not in log, log
+
+
+def test_images_are_answered_while_a_chunk_is_computed_and_nothing_comes_after_the_end(slow):
+    assert slow.change(Transition.TRANSITION_CONFIGURE) and slow.change(Transition.TRANSITION_ACTIVATE)
+    slow.until(lambda: sum(a.horizon > 0 for a in slow.answers) >= 5, "five chunks")
+    answers = [a for a in slow.answers if ns(a.observation_stamp) >= next(ns(c.observation_stamp) for c in slow.answers if c.horizon > 0)]
+    stamps = [ns(a.observation_stamp) for a in answers]
+    assert stamps == sorted(stamps), "the guard refuses what answers an older observation"
+    assert np.all(np.diff([a.sequence for a in answers]) == 1)
+    asked = [s for s in slow.image_stamps if stamps[0] <= s <= stamps[-1]]
+    assert sorted(set(stamps)) == asked, "every image is answered in the end"
+    chunks = [a for a in answers if a.horizon > 0]
+    for chunk in chunks[1:]:
+        computed = [a for a in answers if ns(chunk.observation_stamp) <= ns(a.header.stamp) < ns(chunk.header.stamp) and a.horizon == 0]
+        # Six images come in the time of a chunk. Were the callbacks blocked, none would be answered before it is there.
+        assert len(computed) >= 2, f"{len(computed)} answers while the chunk of {chunk.observation_stamp} was computed"
+        late_ns = ns(chunk.header.stamp) - ns(chunk.observation_stamp)
+        assert late_ns >= SLOW_S * 1e9
+        # Rows for times that are past are not sent, and those that are keep their times.
+        assert ns(chunk.start_stamp) + PERIOD_NS > ns(chunk.header.stamp) - PERIOD_NS
+        assert (ns(chunk.start_stamp) - ns(chunk.observation_stamp)) % PERIOD_NS == 0
+        assert chunk.horizon == 16 - (ns(chunk.start_stamp) - ns(chunk.observation_stamp) - PERIOD_NS) // PERIOD_NS < 16
+    status = next(s for s in reversed(slow.statuses) if s.chunks)
+    assert status.delay_ms >= 1e3 * SLOW_S and status.join == "hard"
+    # Somewhere in the middle of a chunk.
+    seen = len([a for a in slow.answers if a.horizon > 0])
+    slow.until(lambda: len([a for a in slow.answers if a.horizon > 0]) > seen, "another chunk")
+    assert slow.change(Transition.TRANSITION_DEACTIVATE)
+    silent_ns = slow.node.get_clock().now().nanoseconds
+    slow.until(lambda: slow.statuses[-1].state == PolicyStatus.STATE_READY, "ready")
+    slow.spin(2 * SLOW_S)
+    # What was published before may still be on its way.
+    assert [a for a in slow.answers if ns(a.header.stamp) > silent_ns] == []
+    slow.answers.clear()
+    assert slow.change(Transition.TRANSITION_ACTIVATE)
+    slow.until(lambda: slow.answers, "an answer")
+    assert slow.change(Transition.TRANSITION_DEACTIVATE) and slow.change(Transition.TRANSITION_CLEANUP)
 
 
 @pytest.mark.parametrize("signal_number", [signal.SIGINT, signal.SIGTERM])

@@ -52,4 +52,4 @@ class JoinConfig:
     join: str = setting(HARD, choices=JOINS, help="hard: the new chunk as it is; ensemble: mean with earlier ones; rtc: drawn to agree with the last")
     delay_s: float | None = setting(None, low=0.0, high=2.0, help="rtc: from image to chunk [s], while which the last chunk goes on; none: measured")
     decay_per_s: float = setting(1.0, low=0.0, high=100.0, help="ensemble: a chunk older by 1 s has exp(-decay) of the weight; 0: a plain mean")
-    products: int = setting(0, low=0, high=8, help="rtc: denoiser evaluations added to each step that carry the agreement to the free rows")
+    products: int = setting(0, low=0, high=8, help="rtc: evaluations added to each step, for the free rows; 0 is the best for trained networks")

@@ -10,7 +10,7 @@ from cdp.bundle.reader import Bundle
 from cdp.config import to_mapping
 from cdp.runtime import JoinConfig, PolicyRuntime, RuntimeConfig
 from cdp.studies.frame import Outcome, StudyError, StudyRun, spread
-from cdp.studies.joins_figures import draw_delays, draw_motion
+from cdp.studies.joins_figures import DRAWN, draw_delays, draw_motion
 from cdp.studies.joins_measures import join_figures, pooled, seed_spread
 from cdp.studies.joins_replay import Recording, load_recordings, made_up, replay
 from cdp.studies.joins_report import report
@@ -47,7 +47,7 @@ def study(run: StudyRun) -> Outcome:
     runtime.reconfigure(initial_noise="random", warm_level=1.0, seed=run.seeds[0])
     slow = delays[-1]
     draw_delays(joins, run.out / "delays.png")
-    draw_motion({name: replay(runtime, join, recordings[0], slow, REPLAN_TICKS) for name, join in JOINS.items()}, run.out / "motion.png", slow)
+    draw_motion({name: replay(runtime, JOINS[name], recordings[0], slow, REPLAN_TICKS) for name in DRAWN}, run.out / "motion.png", slow)
     results = {
         "bundle": runtime.bundle.name,
         "steps": runtime.steps,

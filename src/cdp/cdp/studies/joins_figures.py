@@ -11,12 +11,11 @@ import numpy as np
 from cdp.studies.joins_replay import Motion, Sent
 from cdp.studies.plots import panels, save
 
-_LOOKS = {
+#: Joins that are drawn; the others are in the table, and off these scales.
+DRAWN = {
     "hard": ("#000000", "o"),
     "ensemble": ("#E69F00", "^"),
     "rtc": ("#0072B2", "s"),
-    "rtc, 1 product": ("#009E73", "D"),
-    "rtc, 2 products": ("#D55E00", "v"),
 }
 _ROWS = {
     "jump_mm": "jump at a join, RMS [mm]",
@@ -33,13 +32,14 @@ def draw_delays(joins: Mapping[str, Any], path: Path) -> None:
     figure, axes = panels(2, 2, size=4.6, share=False, height=3.1)
     flat = [axis for row in axes for axis in row]
     for axis, (key, words) in zip(flat, _ROWS.items(), strict=True):
-        for name, by_delay in joins.items():
-            colour, marker = _LOOKS[name]
+        for name, (colour, marker) in DRAWN.items():
+            by_delay = joins[name]
             delays = [int(delay) for delay in by_delay]
             each = [by_delay[str(delay)][key] for delay in delays]
             axis.errorbar(
                 delays, [f["mean"] for f in each], [f["std"] for f in each], color=colour, marker=marker, markersize=5, lw=1.2, capsize=3, label=name
             )
+        axis.margins(y=0.15)
         axis.set_ylim(bottom=0.0)
         axis.set_ylabel(words)
         axis.set_xticks(delays)
@@ -47,7 +47,7 @@ def draw_delays(joins: Mapping[str, Any], path: Path) -> None:
     for axis in axes[-1]:
         axis.set_xlabel("from image to chunk [ms]")
     handles, labels = flat[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=5, fontsize=9)
+    figure.legend(handles, labels, loc="outside lower center", ncols=3, fontsize=9)
     save(figure, path)
 
 
@@ -58,7 +58,7 @@ def draw_motion(sent: Mapping[str, Sequence[Sent]], path: Path, delay_s: float) 
         motion, begin_ns = Motion(each), each[0].at_ns
         at_s = np.arange(0.0, _SHOWN_S, _GRID_S)
         position = motion.position((begin_ns + 1e9 * at_s).astype(np.int64))
-        axis.plot(at_s[1:], np.linalg.norm(np.diff(position, axis=0), axis=1) / _GRID_S, color=_LOOKS[name][0], lw=1.2)
+        axis.plot(at_s[1:], np.linalg.norm(np.diff(position, axis=0), axis=1) / _GRID_S, color=DRAWN[name][0], lw=1.2)
         for other in each[1:]:
             taken_s = (other.at_ns - begin_ns) / 1e9
             if taken_s < _SHOWN_S:
