@@ -3,6 +3,9 @@
 import dataclasses
 import io
 import json
+import os
+import select
+import termios
 
 import numpy as np
 import pytest
@@ -12,6 +15,7 @@ from cdp.evaluation.plan import Candidate, make_plan
 from cdp.evaluation.results import EvaluationError, load_evaluation, open_evaluation
 from cdp.evaluation.session import Prompt, Recording, Run, Session
 from cdp.evaluation.starts import StartPictures, undescribed
+from cdp.evaluation.terminal import TerminalKeys
 
 SETUP = {"task": "slide", "timeout_s": 10.0}
 CANDIDATES = (Candidate("a", "models/a", "1" * 64), Candidate("b", "models/b", "2" * 64))
@@ -307,3 +311,31 @@ def test_without_a_description_or_a_camera_it_is_said(tmp_path):
     assert starts.describe(plan()[0])[1] == "" and "camera" in starts.overlay(plan()[0])
     starts.placed(plan()[0])
     assert list(tmp_path.iterdir()) == []
+
+
+# The terminal itself
+
+
+def test_keys_of_a_real_terminal_come_one_by_one_and_it_is_left_as_it_was(monkeypatch):
+    master, slave = os.openpty()
+    with os.fdopen(slave) as terminal:
+        monkeypatch.setattr("sys.stdin", terminal)
+        before = termios.tcgetattr(slave)
+        keys = TerminalKeys()
+        os.write(master, b"go\n")
+        keys.open()
+        assert keys.read() == "", "what was typed before the run was taken for a key"
+        os.write(master, b"s")
+        assert select.select([slave], [], [], 5.0)[0], "a key without Enter did not arrive"
+        assert keys.read() == "s" and keys.read() == ""
+        keys.close()
+        assert termios.tcgetattr(slave) == before
+    os.close(master)
+
+
+def test_without_a_terminal_there_are_no_keys(monkeypatch):
+    monkeypatch.setattr("sys.stdin", io.StringIO("s"))
+    keys = TerminalKeys()
+    keys.open()
+    assert keys.read() == ""
+    keys.close()
