@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-LAUNCH_FILES = ["franka_slide.launch.py", "record.launch.py", "robot.launch.py"]
+LAUNCH_FILES = ["franka_slide.launch.py", "record.launch.py", "evaluate.launch.py", "robot.launch.py"]
 
 
 def _ros2(*arguments: str) -> subprocess.CompletedProcess[str]:

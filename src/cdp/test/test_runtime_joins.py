@@ -94,7 +94,7 @@ class Recorded:
         self.bundle = SimpleNamespace(policy=SimpleNamespace(observation=ObservationSpec(), horizon=8))
         self.asked, self.resets, self.angles = [], 0, angles
 
-    def reset(self):
+    def reset(self, seed=None):
         self.resets += 1
 
     def act(self, window, overlap=None, given=None):

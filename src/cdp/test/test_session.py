@@ -133,6 +133,21 @@ def test_time_that_goes_back_empties_the_window_and_restarts_the_noise(runtime):
     assert [e.level for e in rig.events] == [Level.WARNING] and "time went back" in rig.events[0].text
 
 
+def test_a_start_with_a_seed_draws_its_noise_from_it_and_the_next_start_does_not(runtime):
+    def chunks(seed):
+        rig = Rig(runtime)
+        rig.session.start(rig.now, seed)
+        rig.run(31)
+        return np.stack([a.prediction.rows for a in rig.answers if a.prediction is not None])
+
+    configured = chunks(None)
+    np.testing.assert_array_equal(chunks(runtime.config.seed), configured)
+    other = chunks(5)
+    assert not np.array_equal(other, configured)
+    np.testing.assert_array_equal(chunks(None), configured)
+    np.testing.assert_array_equal(chunks(5), other)
+
+
 def test_simulated_time_that_has_not_begun_is_no_fault(runtime):
     rig = Rig(runtime, start_ns=0)
     for stamp in range(0, 400 * MS, 10 * MS):

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cdp_franka_sim.commands_real import add_real_arguments
 from cdp_franka_sim.episode_results import summary_line
 from cdp_franka_sim.ros_launch import LaunchError, run_launch_file
 
@@ -18,6 +19,7 @@ EVAL_EXAMPLES = """examples:
   cdp eval models/slide --episodes 20 --seed 100000             through the nodes, in real time
   cdp eval models/slide --episodes 20 --seed 100000 --lockstep  through the nodes, as fast as they answer
   cdp eval models/slide --episodes 20 --via process             the same loop in one process, without ROS
+  cdp eval models/a models/b --real --robot-ip 172.16.0.2       20 rollouts of each on the arm, with a person (docs/evaluation.md)
 """
 DEMOS_EXAMPLES = """examples:
   cdp demos --episodes 120 --seed 0 --out data/slide   120 successful episodes, collected into data/slide/demos.hdf5
@@ -28,15 +30,15 @@ def register_eval(subparsers: SubParsers) -> None:
     """Add `eval` to the `cdp` command; found through the entry-point group ``cdp.commands``."""
     parser = subparsers.add_parser(
         "eval",
-        help="run a policy on seeded episodes in simulation",
+        help="run policies on seeded episodes in simulation, or on the arm with a person",
         epilog=EVAL_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("bundle", type=Path, help="policy bundle, e.g. models/slide")
+    parser.add_argument("bundle", type=Path, nargs="+", help="policy bundle, e.g. models/slide; several with --real")
     parser.add_argument("--episodes", type=_positive, default=20, help="episodes to run (default 20)")
     parser.add_argument("--seed", type=int, default=100_000, help="scene seed of the first episode (default 100000, far from the demonstrations')")
-    parser.add_argument("--steps", type=_positive, default=3, help="sampling steps (default 3)")
-    parser.add_argument("--solver", default="ddim", choices=["ddim", "dpmpp_2m"])
+    parser.add_argument("--steps", type=_positive, default=None, help="sampling steps (default 3; with --real as each bundle was measured)")
+    parser.add_argument("--solver", default=None, choices=["ddim", "dpmpp_2m"], help="(default ddim; with --real as each bundle was measured)")
     parser.add_argument("--backend", default="openvino", choices=["openvino", "onnxruntime"])
     parser.add_argument("--temperature", type=float, default=1.0, help="standard deviation of the initial noise, 0 to 2 (default 1, as trained)")
     parser.add_argument("--via", default="nodes", choices=["nodes", "process"], help="through the ROS 2 nodes (default) or in one process")
@@ -45,6 +47,7 @@ def register_eval(subparsers: SubParsers) -> None:
     parser.add_argument("--min-success", type=float, default=0.0, help="exit 1 when the success rate is below this (default 0)")
     parser.add_argument("--out", type=Path, default=None, help="folder for results.json, video and contact sheet (default runs/eval-<bundle>)")
     parser.add_argument("--record", action="store_true", help="write the command and its figures into the bundle's card and report")
+    add_real_arguments(parser)
     parser.set_defaults(run=run_eval)
 
 
@@ -67,6 +70,15 @@ def register_demos(subparsers: SubParsers) -> None:
 
 def run_eval(arguments: argparse.Namespace) -> int:
     """Run the episodes, print the figures as the last line; 1 when a run failed or the success rate is below ``--min-success``."""
+    if arguments.real:
+        from cdp_franka_sim.evaluate_real import run_real
+
+        return run_real(arguments)
+    if len(arguments.bundle) != 1:
+        sys.stderr.write("cdp eval: one bundle at a time in simulation; several are compared with --real\n")
+        return 2
+    (arguments.bundle,) = arguments.bundle
+    arguments.steps, arguments.solver = arguments.steps or 3, arguments.solver or "ddim"
     out = arguments.out or Path("runs") / f"eval-{arguments.bundle.name}"
     results_file = out / "results.json"
     results_file.unlink(missing_ok=True)

@@ -9,7 +9,8 @@ import shutil
 import signal
 import subprocess
 import types
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from typing import IO
 
 # The launch tool gives its nodes 5 s after SIGINT and 5 s after SIGTERM before it kills them; wait a little longer than both.
 STOP_DEADLINE_S = 15.0
@@ -30,23 +31,33 @@ def isolated_environment() -> dict[str, str]:
 
 
 def run_launch_file(package: str, launch_file: str, arguments: Mapping[str, object]) -> int:
-    """Run a launch file to its end and give its exit status.
+    """Run a launch file to its end and give its exit status, on a ROS domain as :func:`isolated_environment` has it; see :func:`launched`."""
+    with launched(package, launch_file, arguments, isolated_environment()) as process:
+        return process.wait()
 
-    SIGINT and SIGTERM to this process end the launch and all its nodes before they take effect here. Raises :class:`LaunchError` where there is
-    no ``ros2`` command.
+
+@contextlib.contextmanager
+def launched(
+    package: str, launch_file: str, arguments: Mapping[str, object], environment: Mapping[str, str], output: IO[bytes] | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A launch file that runs as long as the block; what it says goes to ``output``, by default where this process writes.
+
+    SIGINT and SIGTERM to this process leave the block by SystemExit, and end the launch and all its nodes before they take effect. Raises
+    :class:`LaunchError` where there is no ``ros2`` command.
     """
     ros2 = shutil.which("ros2")
     if ros2 is None:
         raise LaunchError("no `ros2` command on the PATH: run `. tools/env.sh` (or source your ROS 2 and this workspace) and try again")
     command = [ros2, "launch", package, launch_file, *(f"{name}:={_text(value)}" for name, value in arguments.items())]
-    process = subprocess.Popen(command, env=isolated_environment(), start_new_session=True)
+    errors = None if output is None else subprocess.STDOUT
+    process = subprocess.Popen(command, env=dict(environment), stdout=output, stderr=errors, start_new_session=True)
 
     def end(signum: int, frame: types.FrameType | None) -> None:
         raise SystemExit(128 + signum)
 
     previous = {s: signal.signal(s, end) for s in (signal.SIGINT, signal.SIGTERM)}
     try:
-        return process.wait()
+        yield process
     finally:
         for s in previous:
             signal.signal(s, signal.SIG_IGN)

@@ -8,6 +8,7 @@ networks run in a thread of their own, which hands each chunk back to the execut
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from functools import partial
 from pathlib import Path
@@ -39,6 +40,7 @@ from cdp.runtime.worker import ThreadWorker
 from cdp.statistics import percentiles
 from cdp_policy_node.policy_messages import STATUS_OF_STATE, action_chunk, image_of, positions_of
 from cdp_policy_node.policy_parameters import LIVE_PARAMETERS, PolicyParameters, find_bundle, fixed_among
+from cdp_policy_node.run_policy import RunAction
 
 PACKAGE = "cdp_policy_node"
 IMAGE_KEY = "agentview_image"
@@ -68,6 +70,7 @@ class PolicyNode(LifecycleNode):
         self._action = self.create_publisher(ActionChunk, "/cdp/action/policy", 20)
         self._status = self.create_publisher(PolicyStatus, "/cdp/policy/status", 20)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
+        self._run = RunAction(self, self._status_message, self._task, lambda: self._settings.run_lost_s)
         # By the machine's clock: a simulation that stands still must still be told apart from a dead node.
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self._check_timer = self.create_timer(CHECK_PERIOD_S, self._check, clock=steady)
@@ -95,7 +98,7 @@ class PolicyNode(LifecycleNode):
         self._observation_ns = 0
         self._inference_ms.clear()
         self._latency_ms.clear()
-        self._session.start(self._now_ns())
+        self._session.start(self._now_ns(), self._run.seed)
         self._after_session()
         return super().on_activate(state)
 
@@ -293,6 +296,7 @@ class PolicyNode(LifecycleNode):
         if self._session is not None:
             self._session.check(self._now_ns())
             self._after_session()
+        self._run.tick(time.monotonic_ns())
 
     def _report(self) -> None:
         self._publish_status()
@@ -301,10 +305,16 @@ class PolicyNode(LifecycleNode):
     def _state(self) -> int:
         return int(PolicyStatus.STATE_UNCONFIGURED if self._session is None else STATUS_OF_STATE[self._session.state])
 
+    def _task(self) -> str:
+        return "" if self._bundle is None else self._bundle.policy.task
+
     def _schedule(self) -> Schedule:
         return Schedule() if self._session is None else self._session.schedule
 
     def _publish_status(self) -> None:
+        self._status.publish(self._status_message())
+
+    def _status_message(self) -> PolicyStatus:
         session, schedule = self._session, self._schedule()
         status = PolicyStatus(
             state=self._state(),
@@ -321,7 +331,7 @@ class PolicyNode(LifecycleNode):
             delay_ms=session.delay_ns / 1e6 if session is not None else 0.0,
         )
         status.header.stamp = ns_to_stamp(self._now_ns())
-        self._status.publish(status)
+        return status
 
     def _publish_diagnostics(self) -> None:
         bad = {PolicyStatus.STATE_WAITING: DiagnosticStatus.WARN, PolicyStatus.STATE_FAULT: DiagnosticStatus.ERROR}

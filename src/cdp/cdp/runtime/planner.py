@@ -26,6 +26,8 @@ class Job:
     """From the window's stamp to the chunk, as it is expected."""
     fresh: bool = False
     """Whether no earlier chunk is being followed, so that there is nothing to go on from."""
+    seed: int | None = None
+    """Of the noise of this episode; None: the configured one."""
 
 
 class Planner:
@@ -44,7 +46,7 @@ class Planner:
         if job.episode != self._episode:
             self._episode = job.episode
             self._chunks.clear()
-            self.runtime.reset()
+            self.runtime.reset(job.seed)
         if job.fresh:
             self._chunks.clear()
         start_ns, count = job.stamp_ns + self._period_ns, self.runtime.bundle.policy.horizon

@@ -65,6 +65,7 @@ class PolicySession:
         self._delays_ns: deque[int] = deque(maxlen=_DELAYS_KEPT)
         self._events: list[Event] = []
         self._refused: dict[str, str] = {}
+        self._seed: int | None = None
         self.schedule = Schedule()
         self.state = State.STOPPED
         self.message = "ready, not active"
@@ -74,9 +75,10 @@ class PolicySession:
         """The largest of the last ten delays from an observation's stamp to its chunk, 0 before the first."""
         return max(self._delays_ns, default=0)
 
-    def start(self, now_ns: int) -> None:
-        """Begin an episode: an empty window, the noise from its seed."""
+    def start(self, now_ns: int, seed: int | None = None) -> None:
+        """Begin an episode: an empty window, the noise from ``seed``, or from the configured one."""
         self._refused.clear()
+        self._seed = seed
         self.schedule = Schedule()
         self._delays_ns.clear()
         self._forget(now_ns)
@@ -172,7 +174,7 @@ class PolicySession:
         return [*self.collect(now_ns), *self._keep_alives()]
 
     def _submit(self, stamp_ns: int) -> None:
-        replaced = self._worker.submit(Job(self._episode, stamp_ns, self._window.get(), self.delay_ns, fresh=not self._carries))
+        replaced = self._worker.submit(Job(self._episode, stamp_ns, self._window.get(), self.delay_ns, fresh=not self._carries, seed=self._seed))
         if replaced is not None and replaced.stamp_ns in self._planned_for:
             self._planned_for.remove(replaced.stamp_ns)
             self.schedule.replaced += 1
