@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help build test lint format slide loop demos train eval report toy check-devices core-check bench-training bench-recording crash-recording check-guard check-peers-data clean distclean
+.PHONY: help build test lint format slide loop demos train eval report toy check-devices core-check bench-training bench-recording crash-recording check-guard bench-serving fault-serving check-peers-data clean distclean
 
 PYTHON ?= python3
 export PYTHON
@@ -80,6 +80,12 @@ crash-recording: build ## Kill the recorder 200 times, look what is left
 
 check-guard: build ## Send the guard a million random and adversarial chunks
 	@$(IN_ENV) python benchmarks/guard_check.py --chunks 1000000 --seed 0 $(ARGS)
+
+bench-serving: build ## Time the policy from image to chunk, and the whole stack, beside LeRobot
+	@$(IN_ENV) python benchmarks/serving.py --loop 5 $(ARGS)
+
+fault-serving: build ## Break cameras, states and processes under a running policy
+	@$(IN_ENV) python -m pytest src/cdp_policy_node/test/test_faults.py -s $(ARGS)
 
 clean: ## Remove what was built (keeps .venv, data/ and runs/)
 	rm -rf build install log .pytest_cache .mypy_cache .ruff_cache .hypothesis

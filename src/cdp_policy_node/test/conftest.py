@@ -1,0 +1,31 @@
+"""One stack for all faults: each leaves it running. What every fault came to is the last thing printed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from fault_stack import FaultStack, Hold
+
+HOLDS = pytest.StashKey[list]()
+
+
+@pytest.fixture(scope="session")
+def stack(tiny_bundle: Path) -> Iterator[FaultStack]:
+    made = FaultStack(tiny_bundle)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def holds(request: pytest.FixtureRequest) -> list[Hold]:
+    return request.config.stash.setdefault(HOLDS, [])
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    for hold in config.stash.get(HOLDS, []):
+        terminalreporter.write_line(
+            f"{hold.fault:34} held {1e3 * hold.after_s:6.0f} ms after the last sign of life; stated {1e3 * hold.stated_s:4.0f} ms, "
+            f"guard's slowest tick {1e3 * hold.late_s:4.0f} ms; {hold.message}"
+        )
