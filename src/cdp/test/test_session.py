@@ -219,3 +219,40 @@ def test_nothing_is_answered_when_stopped(runtime):
 def test_replanning_has_to_come_before_the_chunk_ends(runtime, ticks):
     with pytest.raises(ConfigError, match="replan_ticks"):
         PolicySession(runtime, SOURCES, ticks)
+
+
+def at(x_m):
+    return [x_m, 0.0, 0.2, 1.0, 0.0, 0.0, 0.0]
+
+
+def shown(rig, x_m, image):
+    """One camera period with the arm at ``x_m``; how many answers it gave."""
+    rig.answers.clear()
+    rig.keep(rig.session.add_sample(POSE, rig.now, at(x_m), rig.now))
+    rig.keep(rig.session.add_sample(GRIPPER, rig.now, SAMPLES[GRIPPER], rig.now))
+    rig.image(rig.now, image)
+    rig.now += FRAME
+    return len(rig.answers)
+
+
+def test_a_picture_that_repeats_while_the_arm_moves_stops_the_policy_until_another_comes(runtime):
+    rig = Rig(runtime)
+    still, other = IMAGE.copy(), IMAGE + 1
+    assert all(shown(rig, 0.5, still.copy()) for _ in range(12)), "a scene without noise, and an arm that stands still"
+    answered = [shown(rig, 0.5 + 0.0039 * k, still.copy()) for k in range(1, 12)]
+    assert answered == [1] * 5 + [0] * 6, "0.02 m are the limit"
+    assert rig.session.state is State.WAITING and "/camera" in rig.session.message and "same picture" in rig.session.message
+    assert [e.level for e in rig.events].count(Level.ERROR) == 1
+    for k in range(4):
+        shown(rig, 0.55, other + k)
+    assert rig.session.state is State.RUNNING
+
+
+def test_a_late_picture_after_a_long_way_is_not_a_frozen_one(runtime):
+    rig = Rig(runtime)
+    shown(rig, 0.5, IMAGE)
+    for k in range(1, 8):
+        rig.keep(rig.session.add_sample(POSE, rig.now + k * MS, at(0.5 + 0.01 * k), rig.now + k * MS))
+        rig.session.check(rig.now + k * MS)
+    assert rig.session.state is not State.WAITING or "same picture" not in rig.session.message
+    assert shown(rig, 0.58, IMAGE + 1)

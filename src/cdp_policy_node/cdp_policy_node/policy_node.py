@@ -34,6 +34,7 @@ from cdp.config import ConfigError, from_mapping, to_mapping
 from cdp.data.images import ImageError
 from cdp.data.spec import LOWDIM_SOURCES
 from cdp.runtime import InferenceError, PolicyRuntime
+from cdp.runtime.frozen import FrozenCamera
 from cdp.runtime.planner import Planner
 from cdp.runtime.session import Answer, Chunk, Level, PolicySession, Schedule, Source, State
 from cdp.runtime.worker import ThreadWorker
@@ -136,7 +137,8 @@ class PolicyNode(LifecycleNode):
             "gripper_width": Source(p.gripper_topic, p.state_timeout_s),
         }
         worker = partial(ThreadWorker, notify=self._wake, wait=p.lockstep)
-        self._session = PolicySession(runtime, sources, p.replan_ticks, planner=Planner(runtime, p.joining()), worker=worker)
+        frozen = FrozenCamera(p.frozen_after_m, p.frozen_after_rad)
+        self._session = PolicySession(runtime, sources, p.replan_ticks, planner=Planner(runtime, p.joining()), worker=worker, frozen=frozen)
         self._bundle = bundle
         self._subscribe(bundle.policy.observation.streams)
         self._message = self._session.message

@@ -53,6 +53,8 @@ class PolicyParameters:
     reliable: bool = setting(False, help="subscribe reliably: in simulation only, a sensor on the network must not wait for us")
     image_timeout_s: float = setting(0.5, low=0.05, high=10.0, help="age of the newest image from which the policy stops sending [s]")
     state_timeout_s: float = setting(0.2, low=0.02, high=10.0, help="age of the newest robot state from which the policy stops sending [s]")
+    frozen_after_m: float = setting(0.02, low=0.005, high=0.5, help="a camera that repeats its picture while the arm moves so far is frozen [m]")
+    frozen_after_rad: float = setting(0.1, low=0.02, high=1.0, help="the same by the joints, for a policy that sees no pose [rad]")
     run_lost_s: float = setting(3.0, low=0.1, high=60.0, help="how long a run of the action /cdp/policy/run waits for a lost observation [s]")
     autostart: bool = setting(False, help="configure and activate at the start, without a lifecycle manager")
 

@@ -18,6 +18,7 @@ from cdp.data.preprocess import ObservationError
 from cdp.data.spec import NS_PER_S
 from cdp.data.window import ObservationWindow
 from cdp.runtime.errors import InferenceError
+from cdp.runtime.frozen import FrozenCamera
 from cdp.runtime.planner import Job, Planner
 from cdp.runtime.policy import ActionPrediction, PolicyRuntime
 from cdp.runtime.session_types import Answer, Chunk, Event, Level, Schedule, Source, State
@@ -26,6 +27,8 @@ from cdp.runtime.worker import InlineWorker, Outcome, Plan, Worker
 __all__ = ["Answer", "Chunk", "Event", "Level", "PolicySession", "Schedule", "Source", "State"]
 
 _DELAYS_KEPT = 10
+# The same picture after so much motion is no scene that stands still.
+FROZEN_M, FROZEN_RAD = 0.02, 0.1
 
 
 class PolicySession:
@@ -33,7 +36,8 @@ class PolicySession:
 
     ``sources`` names the camera by the observation's image key and each robot stream by its own name. ``worker`` makes where planning runs from the
     planner's function; without one it runs where the session is called, and each answer is there when the call returns. Otherwise call
-    :meth:`collect` when the worker has something. Raises :class:`ConfigError` where ``replan_ticks`` outlasts a chunk.
+    :meth:`collect` when the worker has something. ``frozen`` tells a camera that repeats its picture. Raises :class:`ConfigError` where
+    ``replan_ticks`` outlasts a chunk.
     """
 
     def __init__(
@@ -44,6 +48,7 @@ class PolicySession:
         *,
         planner: Planner | None = None,
         worker: Callable[[Plan], Worker] = InlineWorker,
+        frozen: FrozenCamera | None = None,
     ) -> None:
         horizon = runtime.bundle.policy.horizon
         if not 0 < replan_ticks < horizon:
@@ -54,6 +59,7 @@ class PolicySession:
         self._window = ObservationWindow(self._observation, runtime.bundle.stats)
         self._sources = {name: sources[name] for name in (self._observation.image_key, *self._observation.streams)}
         self._replan_ticks = replan_ticks
+        self._frozen = FrozenCamera(FROZEN_M, FROZEN_RAD) if frozen is None else frozen
         self._newest: dict[str, int] = {}
         self._unanswered: list[int] = []
         self._planned_for: list[int] = []
@@ -122,6 +128,7 @@ class PolicySession:
             self.refuse(key, str(error))
             return []
         self._received(key, stamp_ns)
+        self._frozen.see(rgb)
         self._unanswered.append(stamp_ns)
         answers = self._observe(now_ns) if complete else self._passed(now_ns)
         return answers or self._life_sign(stamp_ns)
@@ -139,6 +146,7 @@ class PolicySession:
             self.refuse(stream, str(error))
             return []
         self._received(stream, stamp_ns)
+        self._frozen.moved(stream, value)
         return self._observe(now_ns) if complete else []
 
     def collect(self, now_ns: int) -> list[Answer]:
@@ -246,7 +254,7 @@ class PolicySession:
         """Whether every stream is alive; says so once when that changes."""
         if self._started_ns == 0:
             self._started_ns = now_ns
-        dead = next((text for name in self._sources if (text := self._dead(name, now_ns))), "")
+        dead = next((text for name in self._sources if (text := self._dead(name, now_ns))), "") or self._stuck()
         if dead:
             if not self._dead_said:
                 self._say(Level.ERROR, f"{dead}: no actions are sent; the policy goes on by itself when it comes back")
@@ -270,6 +278,10 @@ class PolicySession:
             return f"{source.topic} is stamped {-age_s:.2f} s in the future"
         return f"the newest message on {source.topic} is {age_s:.2f} s old, more than {source.timeout_s:g} s"
 
+    def _stuck(self) -> str:
+        finding = self._frozen.finding
+        return f"{self._sources[self._observation.image_key].topic} {finding}" if finding else ""
+
     def _received(self, name: str, stamp_ns: int) -> None:
         self._newest[name] = max(stamp_ns, self._newest.get(name, stamp_ns))
         self._refused.pop(name, None)
@@ -280,6 +292,7 @@ class PolicySession:
 
     def _forget(self, now_ns: int) -> None:
         self._window.clear()
+        self._frozen.clear()
         self._newest.clear()
         self._episode += 1
         self._drop_plans()
