@@ -280,12 +280,12 @@ class GuardCore:
 
     def _look_ahead(self, now_ns: int) -> None:
         """Fault where the stop of what is commanded would end too close to a link or to the table."""
-        if self._state is State.FAULT or self._motion is None or self._robot.q_rad is None or self._robot.pose is None:
+        if self._state is State.FAULT or self._motion is None or self._robot.q_rad is None:
             return
         if self._joints is not None:
             finding = self._collision.of_joints(self._joints.q_at_rest_rad, self._robot.q_rad, now_ns)
         else:
-            finding = self._collision.of_pose(self._motion.pose_at_rest, self._robot.pose, self._robot.q_rad, now_ns)
+            finding = self._collision.of_pose(self._motion.pose_at_rest, self._robot.q_rad, now_ns)
         if finding is not None:
             self._fail(finding)
 
