@@ -9,7 +9,7 @@ import math
 import os
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from queue import SimpleQueue
 from typing import Any, Protocol
 
@@ -45,6 +45,9 @@ class MonitorParameters:
     def verdict(self) -> VerdictConfig:
         """When the policy is called uncertain."""
         return VerdictConfig(self.monitor_factor, self.monitor_resume, self.monitor_after)
+
+
+MONITOR_PARAMETERS = tuple(field.name for field in fields(MonitorParameters))
 
 
 @dataclass(frozen=True)

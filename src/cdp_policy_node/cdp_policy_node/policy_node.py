@@ -40,6 +40,7 @@ from cdp.runtime.session import Answer, Chunk, Level, PolicySession, Schedule, S
 from cdp.runtime.worker import ThreadWorker
 from cdp.statistics import percentiles
 from cdp_policy_node.policy_messages import STATUS_OF_STATE, action_chunk, image_of, positions_of
+from cdp_policy_node.policy_monitor import MONITOR_PARAMETERS, MonitorParameters, PolicyMonitor, diagnostic_values, fill_status, open_monitor
 from cdp_policy_node.policy_parameters import LIVE_PARAMETERS, PolicyParameters, find_bundle, fixed_among
 from cdp_policy_node.run_policy import RunAction
 
@@ -59,9 +60,11 @@ class PolicyNode(LifecycleNode):
         super().__init__("cdp_policy")
         # A bundle or a sampler may be changed while unconfigured; configuring reads and checks anew.
         declare(self, PolicyParameters, read_only=False)
+        declare(self, MonitorParameters, read_only=False)
         self._settings = PolicyParameters()
         self._session: PolicySession | None = None
         self._bundle: Bundle | None = None
+        self._monitor: PolicyMonitor | None = None
         self._topics: list[Any] = []
         self._message = "not configured"
         self._sequence = 0
@@ -82,7 +85,7 @@ class PolicyNode(LifecycleNode):
         """Open, verify and warm the bundle; a mismatch fails the transition and is said in one line."""
         try:
             self._settings = read(self, PolicyParameters)
-            self._configure()
+            self._configure(read(self, MonitorParameters))
         except (BundleError, ConfigError, InferenceError) as error:
             self._release()
             self._message = str(error)
@@ -99,6 +102,9 @@ class PolicyNode(LifecycleNode):
         self._observation_ns = 0
         self._inference_ms.clear()
         self._latency_ms.clear()
+        if self._monitor is not None:
+            self._monitor.restart()
+        self._session.withhold("")
         self._session.start(self._now_ns(), self._run.seed)
         self._after_session()
         return super().on_activate(state)
@@ -124,7 +130,7 @@ class PolicyNode(LifecycleNode):
         self._publish_status()
         return TransitionCallbackReturn.SUCCESS
 
-    def _configure(self) -> None:
+    def _configure(self, monitoring: MonitorParameters) -> None:
         p = self._settings
         bundle = Bundle.open(find_bundle(p.bundle, Path(get_package_share_directory(PACKAGE)) / "models"))
         bundle.require(task=p.task or None, space=SPACE_EEF_POSE, observation_keys=(IMAGE_KEY, *LOWDIM_SOURCES))
@@ -140,6 +146,9 @@ class PolicyNode(LifecycleNode):
         frozen = FrozenCamera(p.frozen_after_m, p.frozen_after_rad)
         self._session = PolicySession(runtime, sources, p.replan_ticks, planner=Planner(runtime, p.joining()), worker=worker, frozen=frozen)
         self._bundle = bundle
+        if monitoring.monitor:
+            self._monitor, line = open_monitor(bundle, p.runtime(), monitoring)
+            self.get_logger().info(line)
         self._subscribe(bundle.policy.observation.streams)
         self._message = self._session.message
         sampler = f"{runtime.solver} {runtime.steps} steps, {runtime.engine}, join {p.join}"
@@ -181,6 +190,9 @@ class PolicyNode(LifecycleNode):
         session, self._session, self._bundle = self._session, None, None
         if session is not None:
             session.close()
+        monitor, self._monitor = self._monitor, None
+        if monitor is not None:
+            monitor.close()
 
     def close(self) -> None:
         """End the thread that plans; call it before the executor is shut down."""
@@ -191,7 +203,8 @@ class PolicyNode(LifecycleNode):
         session = self._session
         if session is None:
             return SetParametersResult(successful=True)
-        fixed = fixed_among([p.name for p in parameters])
+        names = [p.name for p in parameters]
+        fixed = fixed_among(names) or [name for name in names if name in MONITOR_PARAMETERS]
         if fixed and session.state is not State.STOPPED:
             return SetParametersResult(
                 successful=False,
@@ -258,6 +271,13 @@ class PolicyNode(LifecycleNode):
         for answer in answers:
             self._send_one(answer)
         self._after_session(always=any(answer.chunk is not None for answer in answers))
+        self._offer()
+
+    def _offer(self) -> None:
+        """Give the monitor the newest window, where it would take it."""
+        session, monitor = self._session, self._monitor
+        if session is not None and monitor is not None and (stamp_ns := session.seen_ns) is not None and monitor.due(stamp_ns):
+            monitor.offer(session.window(), stamp_ns)
 
     def _send_one(self, answer: Answer) -> None:
         assert self._bundle is not None
@@ -296,6 +316,8 @@ class PolicyNode(LifecycleNode):
 
     def _check(self) -> None:
         if self._session is not None:
+            if self._monitor is not None:
+                self._session.withhold(self._monitor.hold_reason)
             self._session.check(self._now_ns())
             self._after_session()
         self._run.tick(time.monotonic_ns())
@@ -332,6 +354,7 @@ class PolicyNode(LifecycleNode):
             engine=session.planner.runtime.engine if session is not None else "",
             delay_ms=session.delay_ns / 1e6 if session is not None else 0.0,
         )
+        fill_status(status, self._monitor)
         status.header.stamp = ns_to_stamp(self._now_ns())
         return status
 
@@ -353,6 +376,7 @@ class PolicyNode(LifecycleNode):
             "inference_ms_p99": f"{inference[1]:.2f}",
             "observation_to_action_ms_p50": f"{latency[0]:.2f}",
             "observation_to_action_ms_p99": f"{latency[1]:.2f}",
+            **diagnostic_values(self._monitor),
         }
         status = DiagnosticStatus(
             level=bad.get(self._state(), DiagnosticStatus.OK),

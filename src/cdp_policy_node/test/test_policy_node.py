@@ -154,7 +154,7 @@ def test_the_sampler_and_the_join_change_while_it_runs_and_the_rest_does_not(act
         robot.until(lambda: robot.statuses[-1].join == "rtc", "the new join in the status")
         robot.answers.clear()
         robot.until(lambda: sum(a.horizon > 0 for a in robot.answers) >= 2, "chunks with the new settings")
-        for change in ({"threads": 2}, {"bundle": "nowhere"}, {"steps": 3, "backend": "openvino"}):
+        for change in ({"threads": 2}, {"bundle": "nowhere"}, {"steps": 3, "backend": "openvino"}, {"monitor_hold": True}):
             refused = robot.set(**change)
             assert not refused.successful and "deactivate first" in refused.reason, refused
         assert not robot.set(join="soft").successful and not robot.set(temperature=3.0).successful
@@ -230,3 +230,48 @@ def test_a_parameter_out_of_range_is_said_and_ends_the_start(domain):
     code, log = process.wait(timeout=30), process.stderr.read()
     process.stderr.close()
     assert code == 2 and "steps" in log and "Traceback" not in log
+
+
+#: The node with a monitor that finds a white picture strange, whatever the bundle is.
+STRANGE_MAIN = """
+import sys
+from cdp.runtime.monitor import Figures, MonitorReading
+from cdp.runtime.monitor_figures import ActionSpreadSI
+from cdp_policy_node import policy_monitor
+class Reader:
+    def read(self, window):
+        share = 5.0 if window["image"].mean() > 250 else 0.2
+        return MonitorReading(Figures(0.1, ActionSpreadSI(0.002, 0.01, 0.0), 0.03, 0.4, 9.0), {"distance": share}, 0.5, 1.0)
+policy_monitor.open_monitor = lambda bundle, config, parameters: (policy_monitor.PolicyMonitor(Reader, parameters), "a fake monitor")
+from cdp_policy_node.policy_node import main
+sys.exit(main())
+"""
+
+
+def test_a_strange_picture_holds_the_policy_and_a_familiar_one_lets_it_go_on(tiny_bundle):
+    alone = Robot(domain := random.SystemRandom().randint(101, 200))
+    usual = alone.pixels
+    settings = {"monitor_hold": "true", "monitor_rate_hz": "10.0", "monitor_after": 2, "autostart": "true"}
+    alone.process = process = start(domain, STRANGE_MAIN, bundle=tiny_bundle, backend="onnxruntime", reliable="true", **settings)
+    try:
+        alone.until(lambda: alone.statuses and alone.statuses[-1].monitor_stamp.sec > 0, "a reading in the status")
+        status = alone.statuses[-1]
+        assert (status.spread, status.spread_position_m, status.lipschitz, status.ood_share, status.uncertain) == (0.1, 0.002, 0.03, 0.2, False)
+        alone.pixels = b"\xff" * len(usual)
+        alone.until(lambda: alone.statuses[-1].uncertain and alone.statuses[-1].state == PolicyStatus.STATE_WAITING, "the hold")
+        assert "unlike the training data" in alone.statuses[-1].message and alone.statuses[-1].ood_share == 5.0
+        alone.answers.clear()
+        alone.diagnostics.clear()
+        alone.until(lambda: alone.diagnostics, "diagnostics")
+        values = {v.key: v.value for v in alone.diagnostics[-1].status[0].values}
+        assert values["monitor_share_distance"] == "5" and "unlike" in values["monitor"]
+        assert alone.answers == []
+        alone.pixels = usual
+        alone.until(lambda: alone.answers, "an answer after the familiar picture came back")
+        assert alone.answers[0].horizon > 0
+        alone.until(lambda: alone.statuses[-1].state == PolicyStatus.STATE_RUNNING and not alone.statuses[-1].uncertain, "running again")
+    finally:
+        alone.process = None
+        code, log = end(process, signal.SIGINT)
+        alone.close()
+    assert code == 0 and "Traceback" not in log, log

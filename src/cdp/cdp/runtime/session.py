@@ -16,7 +16,7 @@ from cdp.config import ConfigError
 from cdp.data.images import ImageArray
 from cdp.data.preprocess import ObservationError
 from cdp.data.spec import NS_PER_S
-from cdp.data.window import ObservationWindow
+from cdp.data.window import ObservationWindow, WindowArrays
 from cdp.runtime.errors import InferenceError
 from cdp.runtime.frozen import FrozenCamera
 from cdp.runtime.planner import Job, Planner
@@ -68,6 +68,7 @@ class PolicySession:
         self._ticks_left = self._started_ns = self._episode = 0
         self._has_plan = self._carries = self._dead_said = self._behind_said = False
         self._followed = True
+        self._withheld = ""
         self._delays_ns: deque[int] = deque(maxlen=_DELAYS_KEPT)
         self._events: list[Event] = []
         self._refused: dict[str, str] = {}
@@ -161,6 +162,19 @@ class PolicySession:
         self._followed = followed
         self._carries = self._carries and followed
 
+    @property
+    def seen_ns(self) -> int | None:
+        """Stamp of the newest complete window, None before the first."""
+        return self._window.stamp_ns
+
+    def window(self) -> WindowArrays:
+        """The newest complete window, answered or not. Raises :class:`cdp.data.preprocess.ObservationError` where there is none."""
+        return self._window.get()
+
+    def withhold(self, reason: str) -> None:
+        """Answer nothing, as for a dead stream, until the ``reason`` is empty again; what comes in is still looked at."""
+        self._withheld = reason
+
     def check(self, now_ns: int) -> None:
         """Notice streams that died or came back. Call it a few times within the shortest timeout."""
         if self.state in (State.WAITING, State.RUNNING):
@@ -251,10 +265,10 @@ class PolicySession:
         return [Answer(stamp_ns, None) for stamp_ns in ready]
 
     def _ready(self, now_ns: int) -> bool:
-        """Whether every stream is alive; says so once when that changes."""
+        """Whether every stream is alive and nothing is withheld; says so once when that changes."""
         if self._started_ns == 0:
             self._started_ns = now_ns
-        dead = next((text for name in self._sources if (text := self._dead(name, now_ns))), "") or self._stuck()
+        dead = next((text for name in self._sources if (text := self._dead(name, now_ns))), "") or self._stuck() or self._withheld
         if dead:
             if not self._dead_said:
                 self._say(Level.ERROR, f"{dead}: no actions are sent; the policy goes on by itself when it comes back")
@@ -264,7 +278,7 @@ class PolicySession:
         elif self._dead_said:
             self._dead_said = False
             self.message = "waiting for the next observation"
-            self._say(Level.INFO, "every observation is back: the policy goes on")
+            self._say(Level.INFO, "every observation is back and nothing is withheld: the policy goes on")
         return not dead
 
     def _dead(self, name: str, now_ns: int) -> str:
