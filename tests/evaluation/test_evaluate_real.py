@@ -13,7 +13,13 @@ import time
 from pathlib import Path
 
 import pytest
+import rclpy
+from cdp_msgs.msg import GuardStatus
+from geometry_msgs.msg import Twist
 from loop_pass import ROOT, alive_in_domain
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.qos import DurabilityPolicy, QoSProfile
+from sensor_msgs.msg import Joy
 
 from cdp.data.episode import EpisodeReader
 
@@ -115,6 +121,53 @@ def test_the_simulators_success_ends_a_rollout_before_its_time(tmp_path: Path, d
     assert process.returncode == 0, output
     (rollout,) = results(out)["rollouts"]
     assert rollout["success"] and rollout["reason"] == "success" and rollout["judge"] == "simulator" and rollout["duration_s"] < 15.0
+
+
+class Hand:
+    """A hand on the SpaceMouse's topics; ``state`` is what the guard does."""
+
+    def __init__(self, domain: str):
+        self.context = rclpy.Context()
+        rclpy.init(context=self.context, domain_id=int(domain))
+        self.node = rclpy.create_node("hand", context=self.context)
+        self.executor = SingleThreadedExecutor(context=self.context)
+        self.executor.add_node(self.node)
+        self.joy = self.node.create_publisher(Joy, "/spacenav/joy", 10)
+        self.twist = self.node.create_publisher(Twist, "/spacenav/twist", 10)
+        self.states: list[int] = []
+        latched = QoSProfile(depth=10, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+        self.node.create_subscription(GuardStatus, "/cdp/guard/status", lambda m: self.states.append(m.state), latched)
+
+    def hold(self, deadman: bool) -> None:
+        self.joy.publish(Joy(buttons=[int(deadman), 0]))
+        self.twist.publish(Twist())
+        self.executor.spin_once(timeout_sec=0.02)
+
+    def close(self) -> None:
+        self.executor.shutdown()
+        self.node.destroy_node()
+        rclpy.shutdown(context=self.context)
+
+
+@pytest.mark.timeout(DEADLINE_S + 60)
+def test_a_hand_on_the_deadman_takes_over_ends_the_rollout_and_keeps_the_arm(tmp_path: Path, domain: str):
+    out, answers = tmp_path / "out", tmp_path / "answers.txt"
+    answers.write_text("go\nauto\n")
+    process = start(SLIDE, "--episodes", 1, "--seed", SEED + 5, "--timeout-s", 60, "--answers", answers, "--device", "spacenav", "--out", out)
+    hand = Hand(domain)
+    try:
+        deadline = time.monotonic() + DEADLINE_S
+        while process.poll() is None and not ((out / "evaluation.json").exists() and results(out)["rollouts"]):
+            assert time.monotonic() < deadline, (out / "launch.log").read_text()[-3000:]
+            hand.hold(GuardStatus.STATE_POLICY in hand.states)
+    finally:
+        hand.close()
+    output = finish(process, out / "launch.log")
+    assert process.returncode == 0, output + (out / "launch.log").read_text()[-3000:]
+    (rollout,) = results(out)["rollouts"]
+    assert (rollout["reason"], rollout["success"], rollout["interventions"], rollout["guard_holds"]) == ("operator_took_over", False, 1, 0)
+    after = hand.states[hand.states.index(GuardStatus.STATE_POLICY) :]
+    assert GuardStatus.STATE_OPERATOR in after and GuardStatus.STATE_REFUSING not in after, "who took over lost the arm"
 
 
 def test_what_confirms_for_a_person_is_refused_on_the_arm(tmp_path: Path):

@@ -111,7 +111,7 @@ class RolloutRobot:
     def place(self, seed: int) -> None:
         """In simulation: reset the scene. It refuses while commands still arrive; a disengaged guard falls silent within a few ticks."""
         if self._settings.simulated:
-            answer = self._caller.succeed(self._reset, ResetScene.Request(seed=seed), "the simulator refused to reset", _RETRY_S)
+            answer = self._caller.succeed(self._reset, ResetScene.Request(seed=seed), "the simulator refused to reset", retry_s=_RETRY_S)
             self._placed_ns, self._image, self._pose = stamp_to_ns(answer.stamp), None, None
             self._caller.until(lambda: self._image is not None and self._pose is not None, PEER_DEADLINE_S, "a picture and the pose of the start")
 
@@ -126,7 +126,7 @@ class RolloutRobot:
 
     def engage(self) -> None:
         """Engage the guard at the measured pose."""
-        self._caller.succeed(self._engage, SetBool.Request(data=True), "the guard did not engage", _RETRY_S)
+        self._caller.succeed(self._engage, SetBool.Request(data=True), "the guard did not engage", retry_s=_RETRY_S)
 
     def disengage(self) -> None:
         """Let the guard send nothing."""
@@ -135,7 +135,7 @@ class RolloutRobot:
     def start_recording(self, seed: int) -> None:
         """Start an episode; a recorder that has only just come up has not heard every stream yet."""
         request = StartEpisode.Request(task=self._settings.task, operator_name=self._settings.operator, seed=seed)
-        self._caller.succeed(self._start, request, "the recorder did not start", _RETRY_S)
+        self._caller.succeed(self._start, request, "the recorder did not start", retry_s=_RETRY_S, once=True)
 
     def run(self, seed: int, key: Callable[[], str]) -> Run:
         """Run the policy to its end; an abort key disengages the guard before anything else."""
@@ -146,7 +146,7 @@ class RolloutRobot:
     def stop_recording(self, success: bool, note: str) -> Recording:
         """Keep the episode with its label; raises where it was not kept."""
         request = StopEpisode.Request(keep=True, task_success=success, note=note)
-        answer = self._caller.succeed(self._stop, request, "the recorder did not keep the episode", deadline_s=PEER_DEADLINE_S)
+        answer = self._caller.succeed(self._stop, request, "the recorder did not keep the episode", deadline_s=PEER_DEADLINE_S, once=True)
         return Recording(answer.path, answer.verdict)
 
     def label(self, success: bool) -> None:
@@ -156,14 +156,14 @@ class RolloutRobot:
     def discard(self) -> None:
         """Set aside the episode just kept; where that fails the recorder has said so, and its note still names the rollout."""
         with contextlib.suppress(EvaluationError):
-            self._caller.call(self._discard, Trigger.Request())
+            self._caller.call(self._discard, Trigger.Request(), once=True)
 
     def abandon(self) -> None:
         """Hold the arm and end what was begun, as far as the nodes still answer."""
         for client, request in ((self._engage, SetBool.Request(data=False)), (self._keep, Trigger.Request())):
             with contextlib.suppress(EvaluationError):
                 if client.service_is_ready():
-                    self._caller.call(client, request)
+                    self._caller.call(client, request, once=True)
         self._loaded = ""
 
     def _on_image(self, message: Image) -> None:
@@ -177,5 +177,5 @@ class RolloutRobot:
 
     def _transition(self, transition: int, name: str) -> None:
         request = ChangeState.Request(transition=Transition(id=transition))
-        if not self._caller.call(self._change, request, _LOAD_S).success:
+        if not self._caller.call(self._change, request, _LOAD_S, once=True).success:
             raise EvaluationError(f"the policy node could not {name}; its error says why")

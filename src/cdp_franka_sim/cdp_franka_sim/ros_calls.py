@@ -19,6 +19,7 @@ SPIN_S = 0.05
 RETRY_PERIOD_S = 0.2
 PEER_DEADLINE_S = 60.0
 SERVICE_DEADLINE_S = 20.0
+UNANSWERED_S = 5.0
 
 
 class Interrupt:
@@ -90,17 +91,30 @@ class Caller:
                 raise EvaluationError(f"waited {deadline_s:.0f} s for {what}; see the messages of that node")
             self.spin()
 
-    def call(self, client: Client, request: Any, deadline_s: float = SERVICE_DEADLINE_S) -> Any:
-        """The answer of a service. Raises :class:`EvaluationError`."""
-        self.until(client.service_is_ready, PEER_DEADLINE_S, f"the service {client.srv_name}")
-        future = client.call_async(request)
-        self.until(future.done, deadline_s, f"an answer of {client.srv_name}")
-        return future.result()
+    def call(self, client: Client, request: Any, deadline_s: float = SERVICE_DEADLINE_S, *, once: bool = False) -> Any:
+        """The answer of a service. Raises :class:`EvaluationError`.
 
-    def succeed(self, client: Client, request: Any, what: str, retry_s: float = 0.0, deadline_s: float = SERVICE_DEADLINE_S) -> Any:
+        Asked again every 5 s unless it may be asked ``once`` only: a server that has not found its client yet answers into the void.
+        """
+        self.until(client.service_is_ready, PEER_DEADLINE_S, f"the service {client.srv_name}")
+        futures, asked_s = [client.call_async(request)], time.monotonic()
+
+        def answered() -> bool:
+            nonlocal asked_s
+            if not once and time.monotonic() - asked_s > UNANSWERED_S:
+                futures.append(client.call_async(request))
+                asked_s = time.monotonic()
+            return any(future.done() for future in futures)
+
+        self.until(answered, deadline_s, f"an answer of {client.srv_name}")
+        return next(future.result() for future in futures if future.done())
+
+    def succeed(
+        self, client: Client, request: Any, what: str, *, retry_s: float = 0.0, deadline_s: float = SERVICE_DEADLINE_S, once: bool = False
+    ) -> Any:
         """An answer with ``success``, asked for again for ``retry_s``. Raises :class:`EvaluationError` with ``what`` and the last message."""
         end = time.monotonic() + retry_s
-        while not (answer := self.call(client, request, deadline_s)).success:
+        while not (answer := self.call(client, request, deadline_s, once=once)).success:
             if time.monotonic() > end:
                 raise EvaluationError(f"{what}: {answer.message}")
             again = time.monotonic() + RETRY_PERIOD_S

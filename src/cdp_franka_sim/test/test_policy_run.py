@@ -12,10 +12,11 @@ from cdp_msgs.action import RunPolicy  # noqa: E402
 from rclpy.action import ActionServer, CancelResponse  # noqa: E402
 from rclpy.executors import SingleThreadedExecutor  # noqa: E402
 from rclpy.node import Node  # noqa: E402
+from rclpy.task import Future  # noqa: E402
 from std_srvs.srv import Trigger  # noqa: E402
 
 from cdp.evaluation.results import EvaluationError  # noqa: E402
-from cdp_franka_sim import policy_run  # noqa: E402
+from cdp_franka_sim import policy_run, ros_calls  # noqa: E402
 from cdp_franka_sim.policy_run import PolicyRun  # noqa: E402
 from cdp_franka_sim.ros_calls import Caller, Interrupt  # noqa: E402
 
@@ -173,3 +174,34 @@ def test_the_handlers_of_before_are_put_back():
     with Interrupt():
         assert signal.getsignal(signal.SIGINT) != before
     assert signal.getsignal(signal.SIGINT) == before
+
+
+class Unheard:
+    """A client whose first requests are never answered, as those are that a server gets before it has found its client."""
+
+    srv_name = "/unheard"
+
+    def __init__(self, lost):
+        self.lost, self.asked = lost, 0
+
+    def service_is_ready(self):
+        return True
+
+    def call_async(self, request):
+        self.asked += 1
+        future = Future()
+        if self.asked > self.lost:
+            future.set_result(Trigger.Response(success=True))
+        return future
+
+
+@pytest.mark.parametrize(("once", "asked"), [(False, 2), (True, 1)])
+def test_what_may_be_asked_twice_is_asked_again_when_its_answer_is_lost(parts, monkeypatch, once, asked):
+    monkeypatch.setattr(ros_calls, "UNANSWERED_S", 0.2)
+    caller, client = parts[1]._caller, Unheard(lost=1)
+    if once:
+        with pytest.raises(EvaluationError, match="waited 1 s for an answer of /unheard"):
+            caller.call(client, None, 1.0, once=True)
+    else:
+        assert caller.call(client, None, 10.0).success
+    assert client.asked == asked
