@@ -1,0 +1,53 @@
+"""The guard's way out: one command interface, watched."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from rclpy.clock import Clock, ClockType
+from rclpy.node import Node
+
+from cdp_franka.chunk import Pose
+from cdp_franka.guard_types import GuardOutput
+from cdp_policy_node.command.interface import CommandInterface
+from cdp_policy_node.command.manager import ControllerManager
+
+_CHECK_S = 1.0
+
+
+class CommandOutput:
+    """Sends through ``interface``, and says in the log when its controller is not there, disappears or comes back.
+
+    ``on_lost`` is called with the reason when a controller that was there no longer is.
+    """
+
+    def __init__(self, node: Node, controller: str, interface: CommandInterface, manager: ControllerManager) -> None:
+        self._logger, self._controller = node.get_logger(), controller
+        self._interface, self._manager = interface, manager
+        self._said: str | None = None
+        self._looked = False
+        self.on_lost: Callable[[str], None] = lambda problem: None
+        # Wall time: a controller can be missing before simulated time runs.
+        node.create_timer(_CHECK_S, self.check, clock=Clock(clock_type=ClockType.STEADY_TIME))
+
+    def problem(self) -> str | None:
+        """Why the controller would not take a command now, in words; None where it would."""
+        return self._interface.problem() or self._manager.problem()
+
+    def send(self, out: GuardOutput, now_ns: int, measured: Pose | None) -> None:
+        """Send the output of a tick at ``now_ns``, whose ``send`` is true; ``measured``: newest measured end-effector pose."""
+        self._interface.send(out, now_ns, measured)
+
+    def check(self) -> None:
+        """Look once; called each second."""
+        self._interface.prepare()
+        self._manager.prepare()
+        problem = self.problem()
+        had_it = self._looked and self._said is None
+        if problem is not None and problem != self._said:
+            self._logger.error(f"controller {self._controller} is not ready: {problem}")
+            if had_it:
+                self.on_lost(problem)
+        elif problem is None and (self._said is not None or not self._looked):
+            self._logger.info(f"controller {self._controller} is ready")
+        self._said, self._looked = problem, True
