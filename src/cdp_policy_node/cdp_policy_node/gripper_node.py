@@ -50,7 +50,7 @@ class GripperNode(Node):
         self._clock = Clock(clock_type=ClockType.STEADY_TIME)
         self._actions = _actions()
         name = self._settings.gripper_node
-        self._clients = {kind: ActionClient(self, action, f"{name}/{kind.value}") for kind, action in self._actions.items()}
+        self._action_clients = {kind: ActionClient(self, action, f"{name}/{kind.value}") for kind, action in self._actions.items()}
         self._stop = self.create_client(Trigger, f"{name}/stop")
         self._handle: Any = None
         self._goal_number = 0
@@ -107,7 +107,7 @@ class GripperNode(Node):
             self._handle.cancel_goal_async()
 
     def _server_is_there(self) -> bool:
-        there = all(client.server_is_ready() for client in self._clients.values())
+        there = all(client.server_is_ready() for client in self._action_clients.values())
         if not there and not self._missing:
             name = self._settings.gripper_node
             self.get_logger().error(
@@ -129,7 +129,7 @@ class GripperNode(Node):
         if goal.kind is Kind.GRASP:
             request.force, request.epsilon.inner, request.epsilon.outer = goal.force_n, config.epsilon_inner_m, config.epsilon_outer_m
         self.get_logger().info(str(goal))
-        self._clients[goal.kind].send_goal_async(request).add_done_callback(lambda future: self._on_accepted(number, future.result()))
+        self._action_clients[goal.kind].send_goal_async(request).add_done_callback(lambda future: self._on_accepted(number, future.result()))
 
     def _on_accepted(self, number: int, handle: Any) -> None:
         if number != self._goal_number:
