@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help build test lint format slide loop demos train eval report toy check-devices core-check bench-training bench-recording crash-recording check-peers-data clean distclean
+.PHONY: help build test lint format slide loop demos train eval report toy check-devices core-check bench-training bench-recording crash-recording check-guard check-peers-data clean distclean
 
 PYTHON ?= python3
 export PYTHON
@@ -76,6 +76,9 @@ bench-recording: build ## Record 3 cameras and 1 kHz, count what is lost
 
 crash-recording: build ## Kill the recorder 200 times, look what is left
 	@$(IN_ENV) python benchmarks/crash_recording.py $(ARGS)
+
+check-guard: build ## Send the guard a million random and adversarial chunks
+	@$(IN_ENV) python benchmarks/guard_check.py --chunks 1000000 --seed 0 $(ARGS)
 
 clean: ## Remove what was built (keeps .venv, data/ and runs/)
 	rm -rf build install log .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -41,6 +41,7 @@ REQUIREMENTS = {
     "imageio": "imageio",
     "imageio_ffmpeg": "imageio-ffmpeg",
     "trimesh": "trimesh",
+    "ruckig": "ruckig",
     "fast_simplification": "fast-simplification",
     "tensorboard": "tensorboard",
     "gymnasium": "gymnasium",

@@ -2,45 +2,39 @@
 
 It starts refusing. Engaging takes the measured pose as the first target, so the first command never jumps; from then on one source at a time is
 followed, the operator over the policy, within the limits of :class:`GuardConfig`. A silent source is held against until it speaks again; a failed
-check latches STATE_FAULT, in which the last target is held until the next engage.
+check latches STATE_FAULT, in which the last target is held until the next engage, or until a retreat leads out of it. See docs/guard.md.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from cdp.geometry import FloatArray, matrix_to_quat, quat_to_matrix
-from cdp_franka.chunk import ChunkMotion, Pose, to_ns
+from cdp.geometry import FloatArray, quat_to_matrix
+from cdp_franka.chunk import ChunkMotion, Pose, PoseMotion, to_ns
+from cdp_franka.guard_collision import CollisionWatch
 from cdp_franka.guard_config import GuardConfig
 from cdp_franka.guard_motion import CartesianMotion
+from cdp_franka.guard_retreat import Retreat, Trace, way_up
+from cdp_franka.guard_robot import RobotState, engage_problem, state_problem
 from cdp_franka.guard_sources import SourceTrack, check_form, check_jump, check_time
 from cdp_franka.guard_types import ActionData, Finding, GuardOutput, Reason, Source, State
 from cdp_franka.joint_tracker import JointTracker
-from cdp_franka.kinematics import forward
-from cdp_franka.rotation import turn_between
+from cdp_franka.rotation import quat_of
 
 # What GuardCore.waiting_for answers where it is a source that is waited for.
 SOURCE_WORDS = tuple(f"the {source.name.lower()}" for source in Source)
 
+# Share of the acceleration limits for the curve through the rows; the rest is for coming back to it.
+_BEND = 0.5
+
 _HOLDS = "the last target is held"
 _ENGAGE = "call /cdp/guard/engage to go on from the measured pose"
-
-
-@dataclass
-class RobotState:
-    """Newest measured state; each part has its own header stamp, None before the first."""
-
-    joints_ns: int | None = None
-    q_rad: FloatArray | None = None
-    dq_rad_s: FloatArray | None = None
-    pose_ns: int | None = None
-    pose: Pose | None = None
-    gripper_ns: int | None = None
-    gripper_width_m: float | None = None
+_RETREAT = "or /cdp/guard/retreat to move away slowly"
+# Faults that a retreat leads out of: what the arm was about to do was wrong, what is known of it is not.
+_RETREAT_FROM = (Reason.WORKSPACE, Reason.SELF_COLLISION, Reason.TABLE, Reason.NOT_FINITE, Reason.IK_FAILED, Reason.JOINT_VELOCITY)
 
 
 class GuardCore:
@@ -50,6 +44,11 @@ class GuardCore:
         self.config = config
         self._box = config.box
         self._robot = RobotState()
+        self._collision = CollisionWatch(config)
+        self._trace = Trace(config.retreat_path_m)
+        self._retreat: Retreat | None = None
+        self._policy_waits = False
+        self._sound_since_ns = 0
         self._tracks = {source: SourceTrack(source) for source in Source}
         self._motion: CartesianMotion | None = None
         self._joints: JointTracker | None = None
@@ -72,10 +71,19 @@ class GuardCore:
         return self._robot
 
     def engage(self, now_ns: int) -> tuple[bool, str]:
-        """Begin from the measured pose. Returns whether that was possible, and why not."""
-        if self._state in (State.HOLDING, State.OPERATOR, State.POLICY):
-            return True, "already engaged; nothing changed"
-        problem = self._state_problem(now_ns) or self._engage_problem()
+        """Begin from the measured pose. Returns whether that was possible, and why not.
+
+        Out of a fault it goes through STATE_RECOVERING. After a retreat it only lets the policy in again.
+        """
+        if self._state in (State.HOLDING, State.OPERATOR, State.POLICY, State.RECOVERING):
+            waited, self._policy_waits = self._policy_waits, False
+            return True, "already engaged; the policy is followed again" if waited else "already engaged; nothing changed"
+        if self._state is State.RETREATING:
+            return False, "not engaged: the arm is retreating; wait for its end, or cancel it by /cdp/guard/retreat with false"
+        faulted = self._why if self._state is State.FAULT else None
+        if self._motion is not None and self._motion.moving:
+            return False, "not engaged: the target is still coming to rest; engage again"
+        problem = state_problem(self._robot, self.config, now_ns) or engage_problem(self._robot, self.config)
         if problem is not None:
             return False, f"not engaged: {problem.text}; {'nothing is sent' if self._motion is None else _HOLDS}; correct this and engage again"
         assert self._robot.pose is not None and self._robot.q_rad is not None
@@ -83,14 +91,47 @@ class GuardCore:
         self._motion = CartesianMotion(self.config, self._robot.pose if self._joints is None else self._joints.pose())
         self._gripper_width_m = self._robot.gripper_width_m
         self._forget_sources(now_ns)
+        self._collision.restart()
+        self._policy_waits = False
         self.limited_ticks = self.rejected_actions = 0
-        self._set(State.HOLDING, Finding(Reason.NO_SOURCE, "engaged at the measured pose, which is held; waiting for the operator or the policy"))
+        if faulted is None:
+            self._trace = Trace(self.config.retreat_path_m)
+            self._set(State.HOLDING, Finding(Reason.NO_SOURCE, "engaged at the measured pose, which is held; waiting for the operator or the policy"))
+        else:
+            self._sound_since_ns = now_ns
+            text = f"engaged at the measured pose, held while the state is watched for {self.config.recovery_s} s; the fault was: {faulted.text}"
+            self._set(State.RECOVERING, Finding(Reason.RECOVERY, text))
+        return True, self._why.text
+
+    def retreat(self, now_ns: int) -> tuple[bool, str]:
+        """Move slowly to a safe place. Returns whether that was begun, and why not. The policy is not followed again before an engage."""
+        if self._state is State.RETREATING:
+            return True, "already retreating; nothing changed"
+        problem = self._no_retreat(now_ns)
+        if problem is not None:
+            return False, f"no retreat: {problem}"
+        assert self._motion is not None
+        begin = self._motion.pose
+        way = way_up(begin, self.config) if self.config.retreat_by == "up" else self._trace.back()
+        self._retreat = Retreat(begin, way, self.config)
+        self._tracks[Source.POLICY].restart(now_ns)
+        self._policy_waits = True
+        self._collision.restart()
+        text = "straight up, then to the safe place" if self.config.retreat_by == "up" else "back along the way that the arm came"
+        self._set(State.RETREATING, Finding(Reason.RETREAT, f"retreating {text} at {self.config.retreat_speed_m_s} m/s; false cancels it"))
+        return True, self._why.text
+
+    def cancel_retreat(self) -> tuple[bool, str]:
+        """Stop a retreat where it is."""
+        if self._state is not State.RETREATING:
+            return False, "there is no retreat to cancel; nothing changed"
+        self._end_retreat("the retreat was cancelled")
         return True, self._why.text
 
     def disengage(self, now_ns: int) -> tuple[bool, str]:
         """Stop sending; the robot's controller holds the last target that it got."""
         self._forget_sources(now_ns)
-        self._motion = self._joints = None
+        self._motion = self._joints = self._retreat = None
         self._set(State.REFUSING, Finding(Reason.DISENGAGED, f"disengaged by request; nothing is sent, the robot holds its last target; {_ENGAGE}"))
         return True, self._why.text
 
@@ -136,7 +177,7 @@ class GuardCore:
         if track.source is Source.OPERATOR:
             self._hand_over(track, action.deadman or action.authority, now_ns)
         if len(action.rows) > 0 and action.deadman:
-            self._accept(track, action, self._motion.pose, now_ns)
+            self._accept(track, action, self._motion.motion, now_ns)
 
     def tick(self, now_ns: int) -> GuardOutput:
         """Advance to ``now_ns`` and say what to send. Called at the command rate."""
@@ -146,11 +187,12 @@ class GuardCore:
         if self._motion is None:
             return GuardOutput(self._state, self._why.reason, self._why.text, send=False)
         dt_s = min(max(now_ns - last_ns, 0) / 1e9, self.config.max_tick_s) if last_ns is not None else 0.0
-        problem = self._state_problem(now_ns)
+        problem = state_problem(self._robot, self.config, now_ns)
         if problem is not None:
             self._fail(problem)
-        source = self._choose(now_ns) if self._state is not State.FAULT else None
+        source = self._next_state(now_ns)
         limited = self._advance(source, now_ns, dt_s)
+        self._look_ahead(now_ns)
         self.limited_ticks += int(limited)
         return self._output(limited)
 
@@ -171,7 +213,9 @@ class GuardCore:
     def _fail(self, finding: Finding) -> None:
         """Latch a fault; nothing to do while nothing is sent or a fault is already latched."""
         if self._motion is not None and self._state is not State.FAULT:
-            self._set(State.FAULT, Finding(finding.reason, f"{finding.text}; {_HOLDS}; {_ENGAGE}"))
+            self._retreat = None
+            out = f"{_ENGAGE}, {_RETREAT}" if finding.reason in _RETREAT_FROM else _ENGAGE
+            self._set(State.FAULT, Finding(finding.reason, f"{finding.text}; {_HOLDS}; {out}"))
 
     def _usable(self, what: str, values: FloatArray) -> bool:
         finite = bool(np.all(np.isfinite(values)))
@@ -190,51 +234,60 @@ class GuardCore:
         self._robot = RobotState()
         self._forget_sources(now_ns)
 
-    def _state_problem(self, now_ns: int) -> Finding | None:
-        robot, config = self._robot, self.config
-        for what, stamp_ns in (("joint states", robot.joints_ns), ("the measured pose", robot.pose_ns)):
-            if stamp_ns is None:
-                return Finding(Reason.STATE_STALE, f"{what}: none received")
-            if now_ns - stamp_ns > to_ns(config.state_timeout_s):
-                return Finding(Reason.STATE_STALE, f"{what}: {(now_ns - stamp_ns) / 1e9:.3f} s old; at most {config.state_timeout_s} s")
-            if stamp_ns - now_ns > to_ns(config.future_tolerance_s):
-                return Finding(Reason.STATE_STALE, f"{what}: stamped {(stamp_ns - now_ns) / 1e9:.3f} s in the future; are the clocks the same?")
-        assert robot.q_rad is not None and robot.dq_rad_s is not None
-        violation = config.limits.position_violation(robot.q_rad, config.joint_margin_rad)
-        if violation is not None:
-            return Finding(Reason.JOINT_LIMIT, violation)
-        return self._speed_problem(robot.dq_rad_s)
+    def _no_retreat(self, now_ns: int) -> str | None:
+        if self._motion is None:
+            return f"the guard is not engaged; nothing is sent; {_ENGAGE}"
+        if self._operator_in_control:
+            return "an operator is in control; release the deadman and the authority first"
+        if self._state is State.RECOVERING:
+            return "the guard is recovering from a fault; try again in a moment"
+        if self._motion.moving and self._state is State.FAULT:
+            return "the target is still coming to rest; try again"
+        problem = state_problem(self._robot, self.config, now_ns)
+        if problem is not None:
+            return f"{problem.text}; {_HOLDS}; correct this first"
+        if self._state is State.FAULT and self._why.reason not in _RETREAT_FROM:
+            return f"{self._why.text}"
+        if self.config.retreat_by == "path" and len(self._trace.back()) < 2:
+            return "the arm has not moved since it was engaged; there is no way back"
+        return None
 
-    def _speed_problem(self, dq_rad_s: FloatArray) -> Finding | None:
-        limits = self.config.limits
-        share = np.abs(dq_rad_s) / limits.dq_max_rad_s
-        worst = int(np.argmax(share))
-        if share[worst] <= 1.0:
-            return None
-        return Finding(
-            Reason.JOINT_VELOCITY, f"{limits.joint_names[worst]} moves at {dq_rad_s[worst]:.3f} rad/s; at most {limits.dq_max_rad_s[worst]} rad/s"
+    def _end_retreat(self, what: str) -> None:
+        self._retreat = None
+        self._set(
+            State.HOLDING, Finding(Reason.RETREATED, f"{what}; the target is held; the operator may move it; engage to let the policy in again")
         )
 
-    def _engage_problem(self) -> Finding | None:
-        robot, config = self._robot, self.config
-        assert robot.pose is not None and robot.q_rad is not None
-        violation = self._box.violation(robot.pose.position_m)
-        if violation is not None:
-            return Finding(Reason.WORKSPACE, f"the end effector is outside the workspace: {violation}")
-        position, rotation = forward(robot.q_rad)
-        gap_m = float(np.linalg.norm(position - robot.pose.position_m))
-        gap_rad = float(np.linalg.norm(turn_between(rotation, robot.pose.rotation)))
-        if gap_m > config.kinematic_tolerance_m or gap_rad > config.kinematic_tolerance_rad:
-            return Finding(
-                Reason.MALFORMED,
-                f"the measured pose is {gap_m:.3f} m and {gap_rad:.3f} rad from the forward kinematics of the joint angles; is the robot's "
-                f"end-effector frame set to the hand's TCP, and the pose given in {config.base_frame}?",
-            )
-        if self._box.violation(position) is not None and config.command_interface == "joint":
-            return Finding(Reason.WORKSPACE, f"the end effector is outside the workspace: {self._box.violation(position)}")
-        if config.has_gripper and robot.gripper_width_m is None:
-            return Finding(Reason.STATE_STALE, "the gripper's width: none received")
-        return None
+    def _next_state(self, now_ns: int) -> SourceTrack | None:
+        """State and reason of this tick; the source to follow, None where none is."""
+        if self._state is State.FAULT:
+            return None
+        if self._state is State.RECOVERING:
+            if now_ns - self._sound_since_ns < to_ns(self.config.recovery_s):
+                return None
+            # What was said before the state was sound does not count.
+            self._forget_sources(now_ns)
+        if self._state is State.RETREATING:
+            assert self._retreat is not None and self._motion is not None
+            if self._operator_in_control:
+                self._end_retreat("the retreat was ended by the operator")
+            elif self._retreat.done(self._motion.pose):
+                self._end_retreat("the retreat has come to its end")
+                return None
+            else:
+                return None
+        return self._choose(now_ns)
+
+    def _look_ahead(self, now_ns: int) -> None:
+        """Fault where the stop of what is commanded would end too close to a link or to the table."""
+        if self._state is State.FAULT or self._motion is None or self._robot.q_rad is None or self._robot.pose is None:
+            return
+        if self._joints is not None:
+            finding = self._collision.of_joints(self._joints.q_at_rest_rad, self._robot.q_rad, now_ns)
+        else:
+            finding = self._collision.of_pose(self._motion.pose_at_rest, self._robot.pose, self._robot.q_rad, now_ns)
+        if finding is not None:
+            self._fail(finding)
 
     def _refuse(self, track: SourceTrack, finding: Finding) -> None:
         self.rejected_actions += 1
@@ -250,11 +303,12 @@ class GuardCore:
         operator.motion, operator.refusal = None, None
         self._tracks[Source.POLICY].restart(now_ns)
 
-    def _accept(self, track: SourceTrack, action: ActionData, commanded: Pose, now_ns: int) -> None:
-        if track.source is Source.POLICY and self._operator_in_control:
+    def _accept(self, track: SourceTrack, action: ActionData, commanded: PoseMotion, now_ns: int) -> None:
+        if track.source is Source.POLICY and (self._operator_in_control or self._policy_waits):
             return
-        motion = ChunkMotion(action.rows, action.start_stamp_ns, action.dt_s, commanded, now_ns)
-        finding = check_jump(motion, commanded, self.config, now_ns)
+        bends = _BEND * self.config.linear_acceleration_m_s2, _BEND * self.config.angular_acceleration_rad_s2
+        motion = ChunkMotion(action.rows, action.start_stamp_ns, action.dt_s, commanded, now_ns, bends)
+        finding = check_jump(motion, commanded.pose, self.config, now_ns)
         if finding is not None:
             self._refuse(track, finding)
             return
@@ -262,11 +316,10 @@ class GuardCore:
 
     def _choose(self, now_ns: int) -> SourceTrack | None:
         """The source to follow now; sets state and reason."""
-        margin_ns = to_ns(self.config.source_margin_s)
         operator, policy = self._tracks[Source.OPERATOR], self._tracks[Source.POLICY]
         # A silent operator with the deadman held is waited for: falling through to the policy would surprise the person at the arm.
         track, state = (operator, State.OPERATOR) if self._operator_in_control else (policy, State.POLICY)
-        finding = track.silence(now_ns, margin_ns) if track.heard else self._nobody(track)
+        finding = track.silence(now_ns, self.config) if track.heard else self._nobody(track)
         if track.heard and not track.deadman and (finding is None or finding.reason is Reason.NO_SOURCE):
             finding = Finding(Reason.DEADMAN_RELEASED, f"the {track.source.name.lower()} has released its deadman")
         if finding is None and state is State.POLICY:
@@ -274,6 +327,10 @@ class GuardCore:
             if finding is not None:
                 self._fail(finding)
                 return None
+        if finding is not None and self._policy_waits and state is State.POLICY:
+            if self._why.reason is not Reason.RETREATED:
+                self._end_retreat("the retreat has ended before")
+            return None
         if finding is not None:
             self._set(State.HOLDING, Finding(finding.reason, f"{finding.text}; {_HOLDS}; following resumes with the next good action"))
             return None
@@ -297,12 +354,16 @@ class GuardCore:
         limited = False
         if dt_s <= 0.0:
             return limited
-        if track is None or track.motion is None or self._robot.pose is None:
+        measured = self._robot.pose
+        if self._retreat is not None and measured is not None:
+            limited = self._motion.follow(self._retreat.advance(self._motion.pose, dt_s), measured, dt_s, slowly=True)
+        elif track is None or track.motion is None or measured is None:
             self._motion.stop(dt_s)
         else:
-            before_ns = now_ns - to_ns(dt_s)
-            limited = self._motion.follow(track.motion.pose(now_ns), track.motion.pose(before_ns), self._robot.pose, dt_s)
+            limited = self._motion.follow(track.motion.at(now_ns), measured, dt_s)
             self._gripper_width_m = min(max(track.motion.heading(now_ns)[1], 0.0), self.config.gripper_max_width_m)
+        if self._retreat is None and self._state is not State.FAULT:
+            self._trace.note(self._motion.pose)
         self._advance_joints(dt_s)
         return limited
 
@@ -325,9 +386,10 @@ class GuardCore:
             message=self._why.text,
             send=True,
             limited=limited,
-            position_m=pose.position_m.copy(),
-            quat_xyzw=matrix_to_quat(pose.rotation),
+            position_m=pose.position_m,
+            quat_xyzw=quat_of(pose.rotation),
             gripper_width_m=self._gripper_width_m,
             q_rad=None if joints is None else joints.q_rad.copy(),
             dq_rad_s=None if joints is None else joints.dq_rad_s.copy(),
+            ddq_rad_s2=None if joints is None else joints.ddq_rad_s2.copy(),
         )

@@ -27,6 +27,8 @@ class SourceTrack:
     observation_ns: int = -1
     next_within_ns: int = 0
     received_ns: int = 0
+    seen_ns: int = -1
+    renewed_ns: int = 0
     deadman: bool = False
     motion: ChunkMotion | None = None
     motion_dt_ns: int = 0
@@ -37,20 +39,34 @@ class SourceTrack:
         self.__init__(self.source, epoch_ns)  # type: ignore[misc]
 
     def hear(self, action: ActionData, now_ns: int) -> None:
-        """Note that the source is alive."""
+        """Note that the source is alive, and whether what it sees is."""
+        if action.observation_stamp_ns > self.seen_ns:
+            self.seen_ns, self.renewed_ns = action.observation_stamp_ns, now_ns
         self.heard, self.received_ns, self.deadman = True, now_ns, bool(action.deadman)
 
     def answered(self, observation_ns: int) -> bool:
         """Whether the source has kept its promise for an observation of this time."""
         return self.observation_ns + self.next_within_ns > observation_ns
 
-    def silence(self, now_ns: int, margin_ns: int) -> Finding | None:
+    def silence(self, now_ns: int, config: GuardConfig) -> Finding | None:
         """The complaint where the source can not be followed now; None where it can."""
-        name = self.source.name.lower()
+        name, margin_ns = self.source.name.lower(), to_ns(config.source_margin_s)
         allowed_ns = self.next_within_ns + margin_ns
         if now_ns - self.received_ns > allowed_ns:
             finding = Finding(
                 Reason.SOURCE_STALE, f"the {name} has sent nothing for {(now_ns - self.received_ns) / 1e9:.2f} s ({allowed_ns / 1e9:.2f} s allowed)"
+            )
+        elif now_ns - self.renewed_ns > allowed_ns:
+            finding = Finding(
+                Reason.OBSERVATION_STALE,
+                f"the {name} has answered the same observation for {(now_ns - self.renewed_ns) / 1e9:.2f} s ({allowed_ns / 1e9:.2f} s allowed); "
+                "does its camera send?",
+            )
+        elif now_ns - self.seen_ns > to_ns(config.max_observation_age_s):
+            age_s = (now_ns - self.seen_ns) / 1e9
+            finding = Finding(
+                Reason.OBSERVATION_STALE,
+                f"the newest observation that the {name} has answered is {age_s:.2f} s old; at most {config.max_observation_age_s} s",
             )
         elif self.motion is None:
             finding = Finding(Reason.NO_SOURCE, f"the {name} has sent no action to follow yet")
@@ -110,7 +126,9 @@ def check_time(action: ActionData, track: SourceTrack, config: GuardConfig, now_
     """Whether the observation answered is neither too old, nor in the future, nor older than the last one answered."""
     age_ns = now_ns - action.observation_stamp_ns
     if age_ns > to_ns(config.max_observation_age_s):
-        return Finding(Reason.SOURCE_STALE, f"the action answers an observation {age_ns / 1e9:.3f} s old; at most {config.max_observation_age_s} s")
+        return Finding(
+            Reason.OBSERVATION_STALE, f"the action answers an observation {age_ns / 1e9:.3f} s old; at most {config.max_observation_age_s} s"
+        )
     if -age_ns > to_ns(config.future_tolerance_s):
         return _malformed(f"the observation is stamped {-age_ns / 1e9:.3f} s in the future; are the clocks the same?")
     if action.observation_stamp_ns < track.observation_ns:

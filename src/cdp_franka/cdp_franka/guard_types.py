@@ -16,6 +16,8 @@ class State(IntEnum):
     OPERATOR = 2
     POLICY = 3
     FAULT = 4
+    RETREATING = 5
+    RECOVERING = 6
 
 
 class Reason(IntEnum):
@@ -37,6 +39,12 @@ class Reason(IntEnum):
     IK_FAILED = 13
     CLOCK = 14
     DISENGAGED = 15
+    SELF_COLLISION = 16
+    TABLE = 17
+    OBSERVATION_STALE = 18
+    RETREAT = 19
+    RETREATED = 20
+    RECOVERY = 21
 
 
 class Source(IntEnum):
@@ -85,7 +93,7 @@ class ActionData:
 class GuardOutput:
     """One tick's answer. Where ``send`` is false nothing may be sent to the robot and the target fields are None.
 
-    ``position_m`` (3,), ``quat_xyzw`` (4,) in the base frame; ``q_rad`` (7,), ``dq_rad_s`` (7,) with the joint interface, else None;
+    ``position_m`` (3,), ``quat_xyzw`` (4,) in the base frame; ``q_rad``, ``dq_rad_s``, ``ddq_rad_s2`` (7,) with the joint interface, else None;
     ``gripper_width_m`` is None while unknown. ``limited``: a limit held the target back from what the source asked for.
     """
 
@@ -99,3 +107,4 @@ class GuardOutput:
     gripper_width_m: float | None = None
     q_rad: FloatArray | None = None
     dq_rad_s: FloatArray | None = None
+    ddq_rad_s2: FloatArray | None = None

@@ -1,11 +1,17 @@
 """Joint commands that follow the guard's Cartesian target within the joint limits.
 
-Per joint, |dq| stays under its share of the velocity limit and |d(dq)| under its share of the acceleration limit times the step, and the point
-where the joint comes to rest when braking at half of the published deceleration stays within the position limits less a margin (the argument is
-that of ``limiter``, in one dimension). Half of the published deceleration also keeps dq under the published bound that shrinks towards the stops.
+Inverse kinematics makes joint velocities of the target's twist and integrates them; a ``limiter.JerkLimited`` motion, each joint for itself,
+follows that. So per joint the velocity, acceleration and jerk stay under their shares of the published limits, and the quickest stop from every
+state lies within the position limits less a margin.
+
+The published velocity bound that shrinks towards the stops, |dq| <= bound(q), is a further condition on a safe state: it holds at points of the
+stop no further apart than ``_CHECK_S``, with a reserve for what lies between two of them. A state on the stop has the rest of the stop before it,
+hence the same points to within that distance: the argument of ``limiter`` holds with the reserve in the place of exactness.
 """
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -14,53 +20,104 @@ from cdp.geometry import FloatArray
 from cdp_franka.chunk import Pose
 from cdp_franka.guard_config import GuardConfig
 from cdp_franka.kinematics import forward, joint_velocity, pose_error
+from cdp_franka.limiter import AxisBounds, JerkLimited, Reference
+from cdp_franka.stopping import AxisState, Phases, along
 
 _ERROR_GAIN_PER_S = 10.0
+_CHECK_S = 0.02
+_RESERVE = 0.99
+# The integrated joint angles wait for joints that are held back by more than this.
+_AHEAD_RAD = 0.05
 
 
 class JointTracker:
-    """Commanded joint angles and velocities."""
+    """Commanded joint angles and their motion."""
 
     def __init__(self, config: GuardConfig, q_rad: ArrayLike) -> None:
         """Starts at rest at the joint angles (7,), which lie within the limits less the margin."""
         limits = config.limits
-        self._config = config
+        self._config, self._limits = config, limits
         self._low, self._high = limits.q_min_rad + config.joint_margin_rad, limits.q_max_rad - config.joint_margin_rad
         self._speed = config.joint_speed_share * limits.dq_max_rad_s
-        self._acceleration = config.joint_acceleration_share * limits.ddq_max_rad_s2
-        self._braking = np.minimum(0.5 * limits.deceleration_rad_s2, self._acceleration)
-        self.q_rad: FloatArray = np.array(q_rad, dtype=np.float64)
-        self.dq_rad_s: FloatArray = np.zeros_like(self.q_rad)
+        acceleration = config.joint_acceleration_share * limits.ddq_max_rad_s2
+        jerk = config.joint_jerk_share * limits.dddq_max_rad_s3
+        self._axes = AxisBounds(self._speed.tolist(), acceleration.tolist(), jerk.tolist())
+        self._bounds = [
+            (float(low), float(high), float(2.0 * deceleration), float(offset))
+            for low, high, deceleration, offset in zip(
+                limits.stop_min_rad, limits.stop_max_rad, limits.deceleration_rad_s2, limits.offset_rad_s, strict=True
+            )
+        ]
+        self._wanted: FloatArray = np.array(q_rad, dtype=np.float64)
+        self._wanted_dq: FloatArray = np.zeros_like(self._wanted)
+        self._motion = JerkLimited(self._wanted.tolist(), self._low.tolist(), self._high.tolist())
+
+    @property
+    def q_rad(self) -> FloatArray:
+        """Commanded joint angles (7,)."""
+        return np.clip(self._motion.position, self._low, self._high)
+
+    @property
+    def dq_rad_s(self) -> FloatArray:
+        """Commanded joint velocities (7,)."""
+        return np.array(self._motion.velocity)
+
+    @property
+    def ddq_rad_s2(self) -> FloatArray:
+        """Commanded joint accelerations (7,)."""
+        return np.array(self._motion.acceleration)
+
+    @property
+    def q_at_rest_rad(self) -> FloatArray:
+        """Joint angles (7,) at which the stop would end."""
+        return np.array(self._motion.rest())
 
     def pose(self) -> Pose:
         """End-effector pose of the commanded joint angles."""
-        return Pose(*forward(self.q_rad))
+        return Pose(*forward(self._motion.position))
 
     def follow(self, target: Pose, twist: FloatArray, dt_s: float) -> tuple[float, float]:
-        """Step towards ``target``, which moves with ``twist`` (6,). Returns how far it stays behind: metres and radians."""
-        error = self._error(target)
-        wanted = joint_velocity(
-            self.q_rad, twist + _ERROR_GAIN_PER_S * error, self._config.ik_damping, self._config.posture_rad, self._config.posture_gain_per_s
-        )
-        self._step(wanted, dt_s)
-        error = self._error(target)
-        return float(np.linalg.norm(error[:3])), float(np.linalg.norm(error[3:]))
+        """Step of ``dt_s`` > 0 towards ``target``, which moves with ``twist`` (6,). Returns how far it stays behind: metres and radians."""
+        config = self._config
+        position, rotation = forward(self._wanted)
+        # What is left when the twist has done its part of the step.
+        error = pose_error(position, rotation, target.position_m, target.rotation) - dt_s * twist
+        dq = joint_velocity(self._wanted, twist + _ERROR_GAIN_PER_S * error, config.ik_damping, config.posture_rad, config.posture_gain_per_s)
+        # One factor for all joints keeps the direction of the end effector's motion.
+        dq = dq * min(1.0, float(np.min(self._speed / np.maximum(np.abs(dq), 1e-9))))
+        ddq = (dq - self._wanted_dq) / dt_s
+        held = np.array(self._motion.position)
+        self._wanted = np.clip(np.clip(self._wanted + dt_s * dq, held - _AHEAD_RAD, held + _AHEAD_RAD), self._low, self._high)
+        self._wanted_dq = dq
+        free = (self._wanted > self._low) & (self._wanted < self._high)
+        reference = Reference(self._wanted.tolist(), np.where(free, dq, 0.0).tolist(), np.where(free, ddq, 0.0).tolist())
+        self._motion.follow_axes(reference, self._axes, dt_s, self._slow_enough)
+        behind = pose_error(*forward(self._motion.position), target.position_m, target.rotation).tolist()
+        return math.hypot(*behind[:3]), math.hypot(*behind[3:])
 
     def stop(self, dt_s: float) -> None:
-        """Step towards rest."""
-        self._step(np.zeros_like(self.q_rad), dt_s)
+        """Step of ``dt_s`` along the stop."""
+        self._motion.stop(dt_s)
+        self._wanted, self._wanted_dq = np.array(self._motion.position), np.array(self._motion.velocity)
 
-    def _error(self, target: Pose) -> FloatArray:
-        here = self.pose()
-        return pose_error(here.position_m, here.rotation, target.position_m, target.rotation)
+    def _slow_enough(self, joint: int, state: AxisState, phases: Phases) -> bool:
+        """Whether the velocity stays under the published bound along the stop."""
+        low, high, gain, offset = self._bounds[joint]
+        if _far_from_both(state, low, high, gain, offset, self._axes, joint):
+            return True
+        seconds = sum(duration for duration, _ in phases)
+        count = math.ceil(seconds / _CHECK_S)
+        for k in range(count + 1):
+            q, dq, _ = along(state, phases, seconds * k / count) if count else state
+            room = high - q if dq > 0.0 else q - low
+            if abs(dq) > _RESERVE * max(0.0, math.sqrt(max(0.0, gain * room)) - offset) and dq != 0.0:
+                return False
+        return True
 
-    def _step(self, wanted: FloatArray, dt_s: float) -> None:
-        # One factor for all joints keeps the direction of the end effector's motion.
-        wanted = wanted * min(1.0, float(np.min(self._speed / np.maximum(np.abs(wanted), 1e-9))))
-        change = wanted - self.dq_rad_s
-        change = change * min(1.0, float(np.min(self._acceleration * dt_s / np.maximum(np.abs(change), 1e-12))))
-        dq = self.dq_rad_s + change
-        stop = self.q_rad + dq * dt_s + dq * np.abs(dq) / (2 * self._braking)
-        slower = np.sign(self.dq_rad_s) * np.maximum(0.0, np.abs(self.dq_rad_s) - self._braking * dt_s)
-        self.dq_rad_s = np.where((stop < self._low) | (stop > self._high), slower, dq)
-        self.q_rad = self.q_rad + self.dq_rad_s * dt_s
+
+def _far_from_both(state: AxisState, low: float, high: float, gain: float, offset: float, axes: AxisBounds, joint: int) -> bool:
+    """Whether the bound near the stops is above the joint's own everywhere that the quickest stop goes: nothing to check."""
+    speed, acceleration, jerk = axes.speed[joint], axes.acceleration[joint], axes.jerk[joint]
+    travel = speed * (speed / acceleration + acceleration / jerk)
+    room = min(high - state[0], state[0] - low) - travel
+    return room > 0.0 and _RESERVE * (math.sqrt(gain * room) - offset) >= speed

@@ -21,6 +21,7 @@ _ALPHA_RAD = (0.0, -math.pi / 2, math.pi / 2, math.pi / 2, -math.pi / 2, math.pi
 _FLANGE_M = 0.107
 _HAND_TURN_RAD = -math.pi / 4
 _TCP_M = 0.1034
+_PROJECTOR_DAMPING = 1e-5
 
 # The pose that Franka calls "ready".
 READY_RAD = (0.0, -math.pi / 4, 0.0, -3 * math.pi / 4, 0.0, math.pi / 2, math.pi / 4)
@@ -37,8 +38,10 @@ def _turn_z(angle_rad: float) -> FloatArray:
     return np.array([[c, -s, 0, 0], [s, c, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]])
 
 
-_LINKS = [_fixed_part(a, d, alpha) for a, d, alpha in zip(_A_M, _D_M, _ALPHA_RAD, strict=True)]
-_TOOL = _fixed_part(0.0, _FLANGE_M, 0.0) @ _turn_z(_HAND_TURN_RAD) @ _fixed_part(0.0, _TCP_M, 0.0)
+# Frames (4, 4) of links 1 to 7 in the link before, at zero joint angles, and of the hand in link 7.
+LINKS = tuple(_fixed_part(a, d, alpha) for a, d, alpha in zip(_A_M, _D_M, _ALPHA_RAD, strict=True))
+HAND = _fixed_part(0.0, _FLANGE_M, 0.0) @ _turn_z(_HAND_TURN_RAD)
+_TOOL = HAND @ _fixed_part(0.0, _TCP_M, 0.0)
 
 
 def joint_frames(q_rad: ArrayLike) -> tuple[FloatArray, FloatArray]:
@@ -48,8 +51,13 @@ def joint_frames(q_rad: ArrayLike) -> tuple[FloatArray, FloatArray]:
         raise ValueError(f"{JOINTS} joint angles are needed, not an array of shape {q.shape}")
     frames = np.empty((JOINTS, 4, 4))
     frame = np.eye(4)
-    for i, link in enumerate(_LINKS):
-        frame = frame @ link @ _turn_z(float(q[i]))
+    for i, link in enumerate(LINKS):
+        frame = frame @ link
+        # Times a rotation about z: only the first two columns change.
+        c, s = math.cos(q[i]), math.sin(q[i])
+        x = frame[:, 0].copy()
+        frame[:, 0] = c * x + s * frame[:, 1]
+        frame[:, 1] = c * frame[:, 1] - s * x
         frames[i] = frame
     return frames, frame @ _TOOL
 
@@ -64,7 +72,8 @@ def jacobian(q_rad: ArrayLike) -> FloatArray:
     """Geometric Jacobian (6, 7) of ``fr3_hand_tcp``: joint velocities to linear [m/s], then angular [rad/s] velocity, in the base frame."""
     frames, tcp = joint_frames(q_rad)
     axes, origins = frames[:, :3, 2], frames[:, :3, 3]
-    return np.concatenate([np.cross(axes, tcp[:3, 3] - origins), axes], axis=1).T
+    (ax, ay, az), (rx, ry, rz) = axes.T, (tcp[:3, 3] - origins).T
+    return np.array([ay * rz - az * ry, az * rx - ax * rz, ax * ry - ay * rx, ax, ay, az])
 
 
 def pose_error(position_m: FloatArray, rotation: FloatArray, to_position_m: FloatArray, to_rotation: FloatArray) -> FloatArray:
@@ -79,8 +88,8 @@ def joint_velocity(q_rad: ArrayLike, twist: ArrayLike, damping: float, posture_r
     null space of the Jacobian. ``damping`` bounds the joint velocities near singularities by |twist| / (2 damping).
     """
     jac = jacobian(q_rad)
-    lifted = jac @ jac.T + damping**2 * np.eye(6)
+    gram = jac @ jac.T
     pull = posture_gain_per_s * (np.asarray(posture_rad, dtype=np.float64) - np.asarray(q_rad, dtype=np.float64))
-    # The undamped projector keeps the posture from disturbing the end effector.
-    free = pull - np.linalg.pinv(jac, rcond=1e-3) @ (jac @ pull)
-    return np.asarray(jac.T @ np.linalg.solve(lifted, np.asarray(twist, dtype=np.float64)) + free)
+    # A projector with next to no damping keeps the posture from disturbing the end effector.
+    free = pull - jac.T @ np.linalg.solve(gram + _PROJECTOR_DAMPING**2 * np.eye(6), jac @ pull)
+    return np.asarray(jac.T @ np.linalg.solve(gram + damping**2 * np.eye(6), np.asarray(twist, dtype=np.float64)) + free)

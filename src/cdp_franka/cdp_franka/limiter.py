@@ -1,88 +1,298 @@
-"""Motion towards a moving reference within bounds on speed and acceleration, without leaving a box.
+"""Motion after a moving reference within bounds on speed, acceleration and jerk, without leaving a range of positions.
 
-Why the bounds hold, whatever the reference does:
+Each tick proposes a next state (p, v, a): the start of the time-optimal trajectory (Ruckig, Berscheid and Kroeger, RSS 2021) onto the reference,
+whose own motion is taken along, so that a reference within the bounds is met exactly. Ruckig knows neither bounds on the length of a vector nor
+ranges of positions; those are kept by what follows.
 
-* The wanted velocity lies in the ball |v| <= speed. The new velocity is a point on the segment from the old velocity to the wanted one, at most
-  ``acceleration * dt`` away from the old one: so |v| <= speed and |dv| <= acceleration * dt always.
-* Let the *stopping point* be p + v |v| / (2 acceleration). A new velocity is taken only where the stopping point after the step lies in the box;
-  otherwise the step brakes straight against the old velocity. Braking by b = acceleration * dt moves the stopping point back along v:
-  (|v| - b) dt + (|v| - b)^2 / (2 acceleration) = (|v|^2 - b^2) / (2 acceleration). A stopping point in the box therefore stays in the box for every
-  length of step, and with it the position, which lies between the previous position and the stopping point of a convex box.
+Why the bounds hold, whatever the reference does and however long a tick is:
+
+* *Bounds of a tick.* Each axis i gets bounds V_i, A_i, J_i for this tick. For a vector (``joint`` false) they are shares of the vector's bounds,
+  sum V_i^2 <= V^2 and so on; for separate axes they are the axes' own. Always |a_i| <= A_i for the present acceleration.
+* *The stop.* ``stopping`` gives each axis' quickest stop under A_i, J_i. Along it |a_i| <= A_i and |jerk_i| <= J_i, and |v_i| never exceeds
+  max(|v_i|, |w_i|), w_i being what is left of the velocity when the acceleration is zero.
+* *Safe states.* A state with bounds A_i, J_i is safe where |a_i| <= A_i, max(|v_i|, |w_i|) of all axes is within the bound on the speed, and the
+  lowest and the highest position of every axis' stop lie in its range (and, for joints, the velocity along the stop under the bound that depends on
+  the position). Then the whole stop is within all bounds. Every state along it is safe with the same bounds, since its stop is the rest of that
+  stop.
+* *Recursion.* The proposal is taken only if the state at the end of the tick is safe. Otherwise a mixture with the stop's own state is tried
+  (mixtures of two motions within convex bounds are within them), and at last the step along the stop of the present state is taken, with the bounds
+  it was found safe with: a safe state again. The first state is at rest in the range, hence safe; so every state is.
+* *Between two ticks* Ruckig's jerk is within J_i, and the acceleration within A_i since it begins and is aimed within them; the speed is held to
+  its bound as the mean over the tick, and at its ends. Velocity, acceleration and jerk of what is *sent*, as divided differences of the positions
+  over the motion's time, are means of v, a and j over the ticks that they span: within the bounds too.
+
+The motion's time is the sum of the ticks' lengths. A tick that comes late is shortened by the caller, so that time runs slower than the clock,
+never faster.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import numpy as np
+from ruckig import InputParameter, Result, Ruckig, Trajectory
 
-from cdp.geometry import FloatArray
+from cdp_franka.stopping import AxisState, Phases, along, reach, stop_phases
 
-_SHARES = (1.0, 0.75, 0.5, 0.25)
+Row = list[float]
+# Lowest and highest admissible velocity, and whether a stop stays between them, for the axis of this index.
+SpeedCheck = Callable[[int, AxisState, Phases], bool]
+
+_SHARES = (0.75, 0.5, 0.25)
+_ROUNDING = 1e-9
+_TOUCH = 1e-12
+# Ruckig plans a little inside the bounds, so that rounding does not cost the proposal.
+_PLAN = 0.995
+_FLOOR = 2e-3
+_TIME_SCALE_S = 0.1
+_SIDE_SHARE = 0.1
+_SIDE_SPEED_SHARE = 0.02
 
 
 @dataclass(frozen=True)
 class Bounds:
-    """Speed and acceleration of a motion, in the unit of the vector that moves (m or rad)."""
+    """Greatest speed, acceleration and jerk, in the unit of what moves (m or rad) and seconds."""
 
     speed: float
     acceleration: float
+    jerk: float
 
 
-def clip_norm(vector: FloatArray, length: float) -> FloatArray:
-    """``vector``, shortened to ``length`` where it is longer."""
-    norm = float(np.linalg.norm(vector))
-    return vector if norm <= length else vector * (length / norm)
+@dataclass(frozen=True)
+class Reference:
+    """Where to be at the end of the tick, and how that moves: position, velocity, acceleration (n,)."""
+
+    position: Row
+    velocity: Row
+    acceleration: Row
 
 
-def approach_speed(distance: float, acceleration: float, dt_s: float) -> float:
-    """Greatest speed from which n steps of ``dt_s``, each slower by ``acceleration * dt_s``, come to rest exactly at ``distance``.
+@dataclass(frozen=True)
+class AxisBounds:
+    """Bounds of each axis for one tick (n,)."""
 
-    distance = dt (n v - (n - 1) n / 2 * acceleration * dt) with the n for which v lies in ((n - 1), n] * acceleration * dt.
+    speed: Row
+    acceleration: Row
+    jerk: Row
+
+
+def split(bound: float, needed: Sequence[float], wish: Sequence[float]) -> Row:
+    """Shares (n,) of ``bound`` for the axes, the root of their squares' sum at most ``bound``.
+
+    Each gets what it needs (n,) >= 0, whose squares' sum is at most ``bound`` squared, and beyond that as much of ``bound * wish`` as is left;
+    the squares of ``wish`` (n,) sum to 1.
     """
-    change = acceleration * dt_s
-    steps = max(1, math.ceil(0.5 * (math.sqrt(1.0 + 8.0 * distance / (change * dt_s)) - 1.0)))
-    return distance / (steps * dt_s) + 0.5 * (steps - 1) * change
+    must = [x * x for x in needed]
+    want = [(bound * x) ** 2 for x in wish]
+    share = _largest_share(must, want, bound * bound)
+    return [math.sqrt(max(m, share * w)) for m, w in zip(must, want, strict=True)]
 
 
-def next_velocity(error: FloatArray, feed_forward: FloatArray, velocity: FloatArray, bounds: Bounds, dt_s: float) -> FloatArray:
-    """Velocity (3,) for the next ``dt_s`` > 0.
+def direction(vector: Sequence[float], side: float) -> Row:
+    """Unit vector (n,) of magnitudes along ``vector``, with ``side`` of its square spread evenly over the axes."""
+    squares = [x * x for x in vector]
+    total, n = sum(squares), len(squares)
+    if total < 1e-24:
+        return [math.sqrt(1.0 / n)] * n
+    return [math.sqrt((1.0 - side) * x / total + side / n) for x in squares]
 
-    ``error`` (3,) leads from where the motion is to where the reference was one step ago; ``feed_forward`` (3,) is the reference's own velocity,
-    so that a reference within the bounds is followed without lag.
+
+def clip_length(vector: Sequence[float], length: float) -> Row:
+    """``vector`` (n,), shortened to ``length`` where it is longer."""
+    norm = math.sqrt(sum(x * x for x in vector))
+    return list(vector) if norm <= length else [x * (length / norm) for x in vector]
+
+
+def _largest_share(fixed: Row, scaled: Row, most: float) -> float:
+    """Largest share in [0, 1] with ``sum(max(fixed_i, share * scaled_i)) <= most`` (n,); 0 where none is."""
+    if sum(map(max, fixed, scaled)) <= most:
+        return 1.0
+    rising = [i for i, x in enumerate(scaled) if x > 0.0]
+    while rising:
+        left = most - sum(x for i, x in enumerate(fixed) if i not in rising)
+        share = left / sum(scaled[i] for i in rising)
+        kept = [i for i in rising if share * scaled[i] > fixed[i]]
+        if len(kept) == len(rising):
+            return share
+        rising = kept
+    return 0.0
+
+
+def within_vector(bounds: Bounds, needed: AxisBounds, offset: Reference) -> AxisBounds:
+    """One tick's axis bounds (n,) of a vector's ``bounds``, around what the motion and its reference need.
+
+    ``needed``: the present |v_i|, |a_i| and the reference's, whichever is greater; ``offset``: from the reference to the motion. Bounds go
+    where the offset points, with a little for the sides.
     """
-    distance = float(np.linalg.norm(error))
-    wanted = feed_forward
-    if distance > 1e-12:
-        wanted = feed_forward + error * (approach_speed(distance, bounds.acceleration, dt_s) / distance)
-    change = clip_norm(wanted, bounds.speed) - velocity
-    return clip_norm(velocity + clip_norm(change, bounds.acceleration * dt_s), bounds.speed)
+    t = _TIME_SCALE_S
+    gap = [abs(p) + t * abs(v) + t * t * abs(a) for p, v, a in zip(offset.position, offset.velocity, offset.acceleration, strict=True)]
+    course = [n + abs(p) / t for n, p in zip(needed.speed, offset.position, strict=True)]
+    wish = direction(gap, _SIDE_SHARE)
+    return AxisBounds(
+        split(_PLAN * bounds.speed, needed.speed, direction(course, _SIDE_SPEED_SHARE)),
+        split(_PLAN * bounds.acceleration, needed.acceleration, wish),
+        [bounds.jerk * w for w in wish],
+    )
 
 
-def brake(velocity: FloatArray, bounds: Bounds, dt_s: float) -> FloatArray:
-    """Velocity (3,) after braking straight for ``dt_s``."""
-    speed = float(np.linalg.norm(velocity))
-    slower = speed - bounds.acceleration * dt_s
-    return velocity * (slower / speed) if slower > 0.0 else np.zeros_like(velocity)
+class JerkLimited:
+    """Position, velocity and acceleration (n,) of a motion that follows a reference; see the module."""
+
+    def __init__(self, position: Sequence[float], low: Sequence[float], high: Sequence[float]) -> None:
+        """At rest at ``position`` (n,), which lies in [low, high] (n,); infinite where an axis has no range."""
+        n = len(position)
+        self.position, self.velocity, self.acceleration = [float(x) for x in position], [0.0] * n, [0.0] * n
+        self._low, self._high = [float(x) for x in low], [float(x) for x in high]
+        self._safe = AxisBounds([0.0] * n, [1.0] * n, [1.0] * n)
+        self._ruckig, self._input, self._trajectory = Ruckig(n), InputParameter(n), Trajectory(n)
+        self._input.target_position = self._input.target_velocity = self._input.target_acceleration = [0.0] * n
+
+    def shift(self, position: Sequence[float]) -> None:
+        """Put the origin elsewhere: the same motion at another ``position`` (n,), of an axis without a range."""
+        self.position = [float(x) for x in position]
+
+    def rest(self) -> Row:
+        """Positions (n,) at which the stop would end."""
+        if not self._moving():
+            return list(self.position)
+        safe, state = self._safe, zip(self.position, self.velocity, self.acceleration, strict=True)
+        return [
+            along((p, v, a), stop_phases(v, a, max(most, abs(a)), jerk), math.inf)[0]
+            for (p, v, a), most, jerk in zip(state, safe.acceleration, safe.jerk, strict=True)
+        ]
+
+    def stop(self, seconds: float) -> None:
+        """Step of ``seconds`` along the stop."""
+        self._take(self._stopping(seconds))
+
+    def follow_vector(self, reference: Reference, bounds: Bounds, seconds: float) -> None:
+        """Step of ``seconds`` > 0 towards ``reference``; ``bounds`` are of the vector's length."""
+        n = len(self.position)
+        speed = max((_PLAN * bounds.speed) ** 2, sum(v * v for v in self.velocity))
+        target_v = _scaled_into(clip_length(reference.velocity, _PLAN * bounds.speed), self.velocity, speed)
+        acceleration = max((0.8 * bounds.acceleration) ** 2, sum(a * a for a in self.acceleration))
+        target_a = _scaled_into(clip_length(reference.acceleration, 0.8 * bounds.acceleration), self.acceleration, acceleration)
+        target = Reference(reference.position, target_v, target_a)
+        offset = self._offset(target, seconds)
+        needed = AxisBounds(
+            [max(abs(self.velocity[i]), abs(target_v[i])) for i in range(n)],
+            [max(abs(self.acceleration[i]), abs(target_a[i])) for i in range(n)],
+            [0.0] * n,
+        )
+        axes = within_vector(bounds, needed, offset)
+        proposal = self._propose(target, offset, axes, seconds)
+        if proposal is None:
+            self.stop(seconds)
+            return
+        most = (bounds.speed * (1.0 + _ROUNDING)) ** 2
+        fallback = self._stopping(seconds)
+        for share in (1.0, *_SHARES):
+            states = proposal if share == 1.0 else [_mix(f, p, share) for f, p in zip(fallback, proposal, strict=True)]
+            mean = sum((s[0] - p) ** 2 for s, p in zip(states, self.position, strict=True))
+            if mean <= most * seconds * seconds and self._vector_safe(states, axes, most):
+                self._take(states)
+                self._safe = axes
+                return
+        self._take(fallback)
+
+    def follow_axes(self, reference: Reference, axes: AxisBounds, seconds: float, check: SpeedCheck) -> None:
+        """Step of ``seconds`` > 0 towards ``reference``, each axis for itself within ``axes``, the same at every tick, and ``check``."""
+        n = len(self.position)
+        target = Reference(
+            reference.position,
+            [min(max(v, -_PLAN * s), _PLAN * s) for v, s in zip(reference.velocity, axes.speed, strict=True)],
+            [min(max(a, -0.8 * s), 0.8 * s) for a, s in zip(reference.acceleration, axes.acceleration, strict=True)],
+        )
+        inside = AxisBounds([_PLAN * s for s in axes.speed], [_PLAN * s for s in axes.acceleration], axes.jerk)
+        proposal = self._propose(target, self._offset(target, seconds), inside, seconds)
+        fallback = self._stopping(seconds) if self._moving() else [(p, 0.0, 0.0) for p in self.position]
+        self._safe = axes
+        states = fallback
+        if proposal is not None:
+            states = [self._axis_choice(i, proposal[i], fallback[i], axes, seconds, check) for i in range(n)]
+        self._take(states)
+
+    def _axis_choice(self, i: int, proposal: AxisState, fallback: AxisState, axes: AxisBounds, seconds: float, check: SpeedCheck) -> AxisState:
+        most, acceleration, jerk = axes.speed[i] * (1.0 + _ROUNDING), axes.acceleration[i], axes.jerk[i]
+        for share in (1.0, *_SHARES):
+            state = proposal if share == 1.0 else _mix(fallback, proposal, share)
+            p, v, a = state
+            if abs(a) > acceleration * (1.0 + _ROUNDING) or abs(p - self.position[i]) > most * seconds:
+                continue
+            if max(abs(v), abs(v + a * abs(a) / (2.0 * jerk))) > most:
+                continue
+            phases = stop_phases(v, a, acceleration, jerk)
+            low, high = reach(state, phases)
+            if low >= self._low[i] - _TOUCH and high <= self._high[i] + _TOUCH and check(i, state, phases):
+                return state
+        return fallback
+
+    def _moving(self) -> bool:
+        return any(self.velocity) or any(self.acceleration)
+
+    def _offset(self, target: Reference, seconds: float) -> Reference:
+        """From the target, run back to the beginning of the tick at its own velocity and acceleration, to the motion."""
+        back = [p - seconds * v + 0.5 * seconds * seconds * a for p, v, a in zip(target.position, target.velocity, target.acceleration, strict=True)]
+        return Reference(
+            [p - b for p, b in zip(self.position, back, strict=True)],
+            [v - (tv - seconds * ta) for v, tv, ta in zip(self.velocity, target.velocity, target.acceleration, strict=True)],
+            [a - ta for a, ta in zip(self.acceleration, target.acceleration, strict=True)],
+        )
+
+    def _propose(self, target: Reference, offset: Reference, axes: AxisBounds, seconds: float) -> list[AxisState] | None:
+        """The state after ``seconds`` of the quickest trajectory onto the moving ``target``; None where Ruckig finds none."""
+        given = self._input
+        given.current_position, given.current_velocity, given.current_acceleration = offset.position, offset.velocity, offset.acceleration
+        speed, most = axes.speed, axes.acceleration
+        tv, ta = target.velocity, target.acceleration
+        # Room on every axis: Ruckig needs some, and plans that take hours for want of it are refused.
+        slow, weak = _FLOOR * max(speed), _FLOOR * max(most)
+        given.max_velocity = [max(s - v, slow) for s, v in zip(speed, tv, strict=True)]
+        given.min_velocity = [min(-s - v, -slow) for s, v in zip(speed, tv, strict=True)]
+        given.max_acceleration = [max(s - a, weak) for s, a in zip(most, ta, strict=True)]
+        given.min_acceleration = [min(-s - a, -weak) for s, a in zip(most, ta, strict=True)]
+        given.max_jerk = axes.jerk
+        given.minimum_duration = seconds
+        try:
+            if self._ruckig.calculate(given, self._trajectory) not in (Result.Working, Result.Finished):
+                return None
+        except ValueError:
+            return None  # an error that its Python enumeration does not know
+        p, v, a = self._trajectory.at_time(seconds)
+        states = [(target.position[i] + p[i], tv[i] + v[i], ta[i] + a[i]) for i in range(len(p))]
+        return states if all(math.isfinite(x) for state in states for x in state) else None
+
+    def _stopping(self, seconds: float) -> list[AxisState]:
+        safe = self._safe
+        return [
+            along((p, v, a), stop_phases(v, a, max(most, abs(a)), jerk), seconds)
+            for p, v, a, most, jerk in zip(self.position, self.velocity, self.acceleration, safe.acceleration, safe.jerk, strict=True)
+        ]
+
+    def _vector_safe(self, states: list[AxisState], axes: AxisBounds, most: float) -> bool:
+        squares = 0.0
+        for i, state in enumerate(states):
+            _, v, a = state
+            acceleration, jerk = axes.acceleration[i], axes.jerk[i]
+            if abs(a) > acceleration * (1.0 + _ROUNDING):
+                return False
+            left = v + a * abs(a) / (2.0 * jerk)
+            squares += max(v * v, left * left)
+            low, high = reach(state, stop_phases(v, a, max(acceleration, abs(a)), jerk))
+            if low < self._low[i] - _TOUCH or high > self._high[i] + _TOUCH:
+                return False
+        return squares <= most
+
+    def _take(self, states: list[AxisState]) -> None:
+        self.position, self.velocity, self.acceleration = ([s[k] for s in states] for k in range(3))
 
 
-def stopping_point(position: FloatArray, velocity: FloatArray, bounds: Bounds) -> FloatArray:
-    """Where braking straight comes to rest (3,)."""
-    return position + velocity * (float(np.linalg.norm(velocity)) / (2.0 * bounds.acceleration))
+def _mix(a: AxisState, b: AxisState, share: float) -> AxisState:
+    return a[0] + share * (b[0] - a[0]), a[1] + share * (b[1] - a[1]), a[2] + share * (b[2] - a[2])
 
 
-def keep_in_box(
-    position: FloatArray, velocity: FloatArray, wanted: FloatArray, low: FloatArray, high: FloatArray, bounds: Bounds, dt_s: float
-) -> FloatArray:
-    """``wanted`` velocity (3,), or as much of it as leaves the stopping point in the box [low, high].
-
-    The old state ``position``, ``velocity`` must have its stopping point in the box.
-    """
-    braked = brake(velocity, bounds, dt_s)
-    for share in _SHARES:
-        candidate = braked + share * (wanted - braked)
-        stop = stopping_point(position + candidate * dt_s, candidate, bounds)
-        if np.all(stop >= low) and np.all(stop <= high):
-            return candidate
-    return braked
+def _scaled_into(wanted: Row, present: Row, most: float) -> Row:
+    """``wanted`` (n,) scaled down until the greater of it and ``present`` on each axis has a squared length of at most ``most``."""
+    share = _largest_share([y * y for y in present], [x * x for x in wanted], most)
+    return wanted if share == 1.0 else [math.sqrt(share) * x for x in wanted]

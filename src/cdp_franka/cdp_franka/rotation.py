@@ -43,3 +43,20 @@ def orthonormal(matrix: FloatArray) -> FloatArray:
     y = y / math.sqrt(float(y @ y))
     z = (x[1] * y[2] - x[2] * y[1], x[2] * y[0] - x[0] * y[2], x[0] * y[1] - x[1] * y[0])
     return np.array([x, y, z]).T
+
+
+def quat_of(matrix: FloatArray) -> FloatArray:
+    """Quaternion (4,) xyzw with w >= 0 of a rotation matrix (3, 3), by its largest component (Shepperd 1978)."""
+    (a, b, c), (d, e, f), (g, h, i) = matrix.tolist()
+    trace = a + e + i
+    largest = max(trace, a, e, i)
+    if largest == trace:
+        q = (h - f, c - g, d - b, 1.0 + trace)
+    elif largest == a:
+        q = (1.0 + a - e - i, b + d, c + g, h - f)
+    elif largest == e:
+        q = (b + d, 1.0 + e - a - i, f + h, c - g)
+    else:
+        q = (c + g, f + h, 1.0 + i - a - e, d - b)
+    length = math.copysign(math.hypot(*q), q[3])
+    return np.array([x / length for x in q])

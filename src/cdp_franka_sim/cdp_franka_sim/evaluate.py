@@ -76,7 +76,8 @@ class PolicyLoop:
         observation = bundle.policy.observation
         sources = {name: Source(name, STREAM_TIMEOUT_S) for name in (observation.image_key, "joint_pos", "eef_pose", "gripper_width")}
         self.session = PolicySession(self.runtime, sources, replan_ticks)
-        self.guard = GuardCore(GuardConfig())
+        # No keep-alives are sent here: one promise spans a replanning period and more.
+        self.guard = GuardCore(GuardConfig(max_next_within_s=1.0, max_observation_age_s=1.0))
         self.timeout_ns = int(timeout_s * NS_PER_S)
         self.period_ns = observation.period_ns
         self.results = RunResults(setup={"via": "process", "bundle": bundle.name, "steps": self.runtime.steps, "solver": self.runtime.solver})
@@ -153,7 +154,6 @@ class PolicyLoop:
             start_stamp_ns=answer.observation_stamp_ns + self.period_ns,
             dt_s=self.period_ns / NS_PER_S,
             rows=prediction.rows,
-            # Keep-alives are not sent here: the promise spans the replanning period.
             next_within_s=self.guard.config.max_next_within_s,
             deadman=True,
         )

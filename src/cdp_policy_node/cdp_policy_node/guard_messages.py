@@ -78,7 +78,8 @@ def status_msg(out: GuardOutput, guard: GuardCore, now_ns: int, command_ns: int)
 
 def diagnostics_msg(out: GuardOutput, guard: GuardCore, now_ns: int, counts: dict[str, int]) -> DiagnosticArray:
     """The guard's health: OK while it follows or refuses by intent, WARN while it holds, ERROR in a fault."""
-    levels = {State.HOLDING: DiagnosticStatus.WARN, State.FAULT: DiagnosticStatus.ERROR}
+    warn = DiagnosticStatus.WARN
+    levels = {State.HOLDING: warn, State.RETREATING: warn, State.RECOVERING: warn, State.FAULT: DiagnosticStatus.ERROR}
     status = DiagnosticStatus(name="cdp_guard", hardware_id=guard.config.robot, level=levels.get(out.state, DiagnosticStatus.OK), message=out.message)
     facts = {"state": out.state.name, "reason": out.reason.name, **{k: str(v) for k, v in counts.items()}}
     status.values = [KeyValue(key=k, value=v) for k, v in facts.items()]

@@ -26,6 +26,7 @@ from cdp_franka.guard_types import GuardOutput, State
 from cdp_policy_node import guard_messages as messages
 from cdp_policy_node.command.build import make_command_output
 from cdp_policy_node.command.config import CommandConfig
+from cdp_policy_node.guard_priority import ask_for_priority
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,7 @@ class GuardNodeConfig:
     reliable: bool = setting(False, help="subscribe to the robot's state reliably instead of best effort")
     status_rate_hz: float = setting(10.0, low=1.0, high=100.0, help="rate of the status in real time [Hz]")
     gripper_rate_hz: float = setting(2.0, low=0.1, high=50.0, help="rate at which an unchanged gripper target is repeated [Hz]")
+    realtime_priority: int = setting(20, low=0, high=80, help="SCHED_FIFO priority to ask for; 0 asks for none")
     gripper_effort_n: float = setting(30.0, low=1.0, high=70.0, help="force limit of the gripper [N]")
 
 
@@ -64,6 +66,11 @@ class GuardNode(Node):
         self._last_now_ns = 0
         self._publish_to()
         self._listen_to()
+        granted, text = ask_for_priority(0 if self._settings.lockstep else self._settings.realtime_priority)
+        if granted:
+            self.get_logger().info(text)
+        else:
+            self.get_logger().warning(text)
 
     def _publish_to(self) -> None:
         reliable = QoSProfile(depth=1)
@@ -85,6 +92,7 @@ class GuardNode(Node):
         self.create_subscription(ActionChunk, "/cdp/action/operator", self._on_action, QoSProfile(depth=10))
         self.create_subscription(ActionChunk, "/cdp/action/policy", self._on_action, QoSProfile(depth=10))
         self.create_service(SetBool, "/cdp/guard/engage", self._on_engage)
+        self.create_service(SetBool, "/cdp/guard/retreat", self._on_retreat)
         if self._settings.lockstep:
             self.create_subscription(LockstepTick, "/cdp_sim/tick", self._on_tick, QoSProfile(depth=10))
             # Wall time: a peer that died stops simulated time too. One shot, armed by a tick that has to wait.
@@ -141,6 +149,11 @@ class GuardNode(Node):
         if self._guard.state is not State.REFUSING:
             self._guard.disengage(self._now_ns())
             self.get_logger().error(f"disengaged: {problem}; nothing is sent; when that is done, engage again")
+
+    def _on_retreat(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
+        response.success, response.message = self._guard.retreat(self._now_ns()) if request.data else self._guard.cancel_retreat()
+        self.get_logger().info(response.message)
+        return response
 
     def _on_timer(self) -> None:
         self._tick(self._now_ns())

@@ -17,7 +17,7 @@ MAIN = "import sys; from cdp_policy_node.gripper_node import main; sys.exit(main
 class Bench(Hand):
     def __init__(self, environment, *parameters):
         super().__init__()
-        self.log = tempfile.TemporaryFile("w+")
+        self.log = tempfile.TemporaryFile("w+")  # noqa: SIM115, closed in end()
         environment = {**environment, "ROS_DOMAIN_ID": str(self.domain), "OMP_NUM_THREADS": "1"}
         command = [sys.executable, "-c", MAIN, "--ros-args", *(part for p in parameters for part in ("-p", p))]
         self.process = subprocess.Popen(command, env=environment, stderr=self.log, stdout=subprocess.DEVNULL)

@@ -23,7 +23,7 @@ PLUGIN = "joint_trajectory_controller/JointTrajectoryController"
 
 
 class JointTrajectoryCommand(TopicCommand):
-    """One point with positions and velocities, due ``lead_s`` after its stamp."""
+    """One point with positions, velocities and accelerations, due ``lead_s`` after its stamp."""
 
     def __init__(self, node: Node, peer: Peer, joint_names: tuple[str, ...], lead_s: float) -> None:
         super().__init__(node, peer, JointTrajectory)
@@ -31,10 +31,10 @@ class JointTrajectoryCommand(TopicCommand):
 
     def send(self, out: GuardOutput, now_ns: int, measured: Pose | None) -> None:
         """See :class:`CommandInterface`."""
-        assert out.q_rad is not None and out.dq_rad_s is not None
+        assert out.q_rad is not None and out.dq_rad_s is not None and out.ddq_rad_s2 is not None
         msg = JointTrajectory(joint_names=list(self._joint_names))
         msg.header.stamp = ns_to_stamp(now_ns)
-        point = JointTrajectoryPoint(positions=out.q_rad.tolist(), velocities=out.dq_rad_s.tolist())
+        point = JointTrajectoryPoint(positions=out.q_rad.tolist(), velocities=out.dq_rad_s.tolist(), accelerations=out.ddq_rad_s2.tolist())
         point.time_from_start.sec, point.time_from_start.nanosec = divmod(self._lead_ns, NS_PER_S)
         msg.points = [point]
         self._publisher.publish(msg)
