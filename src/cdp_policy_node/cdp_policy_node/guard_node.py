@@ -79,7 +79,7 @@ class GuardNode(Node):
         self._gripper_pub = self.create_publisher(GripperCommand, "/cdp/gripper_command", reliable)
         self._diagnostics_pub = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         self._commands = make_command_output(self, read(self, CommandConfig), self._guard.config, 1.0 / self._settings.rate_hz)
-        self._commands.on_lost = self._on_controller_lost
+        self._commands.on_problem = self._on_controller_problem
 
     def _listen_to(self) -> None:
         kind = ReliabilityPolicy.RELIABLE if self._settings.reliable else ReliabilityPolicy.BEST_EFFORT
@@ -144,7 +144,7 @@ class GuardNode(Node):
         self.get_logger().info(response.message)
         return response
 
-    def _on_controller_lost(self, problem: str) -> None:
+    def _on_controller_problem(self, problem: str) -> None:
         """A controller that comes back holds the arm where it is, which is not where the target has gone on to."""
         if self._guard.state is not State.REFUSING:
             self._guard.disengage(self._now_ns())

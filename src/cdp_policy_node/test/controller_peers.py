@@ -66,9 +66,11 @@ class JointTrajectoryPeer(Peer):
         due_ns = stamp_to_ns(msg.header.stamp) + stamp_to_ns(point.time_from_start)
         if due_ns < self.now_ns:
             return "ends in the past"
-        return self._jump(np.array(point.positions), np.array(point.velocities), due_ns)
+        if len(point.accelerations) not in (0, 7) or np.any(np.abs(point.accelerations) > FR3.ddq_max_rad_s2[: len(point.accelerations)]):
+            return "accelerations"
+        return self._jump(np.array(point.positions), np.array(point.velocities), point.accelerations, due_ns)
 
-    def _jump(self, q, dq, due_ns):
+    def _jump(self, q, dq, accelerations, due_ns):
         if FR3.position_violation(q, 0.0) is not None or np.any(np.abs(dq) > FR3.dq_max_rad_s):
             return "outside the joint limits"
         if not self.accepted:
@@ -78,10 +80,13 @@ class JointTrajectoryPeer(Peer):
         q0, dq0 = np.array(last.points[0].positions), np.array(last.points[0].velocities)
         if np.any(np.abs(q - q0) > FR3.dq_max_rad_s * seconds):
             return "discontinuous positions"
-        # Acceleration at either end of the cubic through both points.
-        mean = (q - q0) / seconds
-        ends = np.stack([6 * mean - 4 * dq0 - 2 * dq, -6 * mean + 2 * dq0 + 4 * dq]) / seconds
-        return "discontinuous velocities" if np.any(np.abs(ends) > FR3.ddq_max_rad_s2) else None
+        if last.points[0].accelerations and accelerations:
+            on_the_way = quintic_acceleration((q0, dq0, np.array(last.points[0].accelerations)), (q, dq, np.array(accelerations)), seconds)
+        else:
+            # At either end of the cubic through both points, where it is greatest.
+            mean = (q - q0) / seconds
+            on_the_way = np.stack([6 * mean - 4 * dq0 - 2 * dq, -6 * mean + 2 * dq0 + 4 * dq]) / seconds
+        return "discontinuous velocities" if np.any(np.abs(on_the_way) > FR3.ddq_max_rad_s2) else None
 
 
 class PosePeer(Peer):
@@ -208,3 +213,14 @@ class ServoTwistPeer(ServoPeer, TwistPeer):
 
 def values(msg, names):
     return np.array([getattr(msg, name) for name in names])
+
+
+def quintic_acceleration(start, end, seconds):
+    """Accelerations (11, 7) on the quintic between two states of position, velocity and acceleration."""
+    (q0, dq0, ddq0), (q, dq, ddq) = start, end
+    way, change, bend = q - q0 - seconds * dq0 - 0.5 * seconds**2 * ddq0, dq - dq0 - seconds * ddq0, ddq - ddq0
+    c3 = (10 * way - 4 * seconds * change + 0.5 * seconds**2 * bend) / seconds**3
+    c4 = (-15 * way + 7 * seconds * change - seconds**2 * bend) / seconds**4
+    c5 = (6 * way - 3 * seconds * change + 0.5 * seconds**2 * bend) / seconds**5
+    t = np.linspace(0.0, seconds, 11)[:, None]
+    return ddq0 + 6 * c3 * t + 12 * c4 * t**2 + 20 * c5 * t**3

@@ -18,15 +18,15 @@ _CHECK_S = 1.0
 class CommandOutput:
     """Sends through ``interface``, and says in the log when its controller is not there, disappears or comes back.
 
-    ``on_lost`` is called with the reason when a controller that was there no longer is.
+    ``on_problem`` is called with what is wrong, once each time that it changes.
     """
 
     def __init__(self, node: Node, controller: str, interface: CommandInterface, manager: ControllerManager) -> None:
         self._logger, self._controller = node.get_logger(), controller
         self._interface, self._manager = interface, manager
-        self._said: str | None = None
-        self._looked = False
-        self.on_lost: Callable[[str], None] = lambda problem: None
+        # What was found at the last look; not even None before the first.
+        self._found: str | None = ""
+        self.on_problem: Callable[[str], None] = lambda problem: None
         # Wall time: a controller can be missing before simulated time runs.
         node.create_timer(_CHECK_S, self.check, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
@@ -43,11 +43,12 @@ class CommandOutput:
         self._interface.prepare()
         self._manager.prepare()
         problem = self.problem()
-        had_it = self._looked and self._said is None
-        if problem is not None and problem != self._said:
-            self._logger.error(f"controller {self._controller} is not ready: {problem}")
-            if had_it:
-                self.on_lost(problem)
-        elif problem is None and (self._said is not None or not self._looked):
+        if problem == self._found:
+            return
+        self._found = problem
+        # Two calls on two lines: rclpy refuses another severity from the same line.
+        if problem is None:
             self._logger.info(f"controller {self._controller} is ready")
-        self._said, self._looked = problem, True
+        else:
+            self._logger.error(f"controller {self._controller} is not ready: {problem}")
+            self.on_problem(problem)
