@@ -35,6 +35,7 @@ def generate_launch_description() -> LaunchDescription:
         DeclareLaunchArgument("temperature", default_value="1.0", description="Standard deviation of the policy's initial noise, 0.0 to 2.0."),
         DeclareLaunchArgument("image_topic", default_value="/agentview/image_raw", description="Topic of the agent-view camera's images."),
         DeclareLaunchArgument("command_interface", default_value="cartesian", choices=["cartesian", "joint"], description="What the guard commands."),
+        DeclareLaunchArgument("controller", default_value="auto", description="What takes the commands: see robot.launch.py and docs/interfaces.md."),
         DeclareLaunchArgument(
             "lockstep", default_value="false", choices=["true", "false"], description="Simulation only: as fast as the nodes answer."
         ),
@@ -51,6 +52,7 @@ def generate_launch_description() -> LaunchDescription:
             "seed": seed,
             "lockstep": lockstep,
             "command_interface": LaunchConfiguration("command_interface"),
+            "controller": LaunchConfiguration("controller"),
         }.items(),
     )
     policy = Node(

@@ -9,12 +9,25 @@ from launch_ros.actions import Node
 from launch_ros.substitutions import FindPackageShare
 
 SHARE = FindPackageShare("cdp_policy_node")
+CONTROLLERS = [
+    "auto",
+    "joint_trajectory_controller",
+    "cartesian_impedance",
+    "crisp_pose",
+    "crisp_joint",
+    "forward_position",
+    "servo_twist",
+    "servo_pose",
+]
 
 
 def generate_launch_description() -> LaunchDescription:
     robot_ip = LaunchConfiguration("robot_ip")
     lockstep = LaunchConfiguration("lockstep")
     simulated = EqualsSubstitution(robot_ip, "")
+    interface, controller, controllers_yaml = (LaunchConfiguration(name) for name in ("command_interface", "controller", "controllers_yaml"))
+    chosen = ["'", controller, "' == 'joint_trajectory_controller' or ('", controller, "' == 'auto' and '", interface, "' == 'joint')"]
+    spawned = PythonExpression(["'", robot_ip, "' != '' and (", *chosen, ")"])
     arguments = [
         DeclareLaunchArgument("robot_ip", default_value="", description="Address of the real FR3; empty runs MuJoCo instead."),
         DeclareLaunchArgument("task", default_value="slide", description="Task of the simulated scene."),
@@ -29,7 +42,18 @@ def generate_launch_description() -> LaunchDescription:
             "command_interface",
             default_value="cartesian",
             choices=["cartesian", "joint"],
-            description="What the guard commands: the Cartesian impedance controller's equilibrium pose, or joint trajectory points.",
+            description="What the guard commands: poses of the end effector, or joint positions with velocities.",
+        ),
+        DeclareLaunchArgument(
+            "controller",
+            default_value="auto",
+            choices=CONTROLLERS,
+            description="What takes the commands: see docs/interfaces.md; auto is cartesian_impedance or joint_trajectory_controller.",
+        ),
+        DeclareLaunchArgument(
+            "controllers_yaml",
+            default_value=PathJoinSubstitution([SHARE, "config", "controllers_fr3.yaml"]),
+            description="Controllers of the real FR3 for franka_bringup.",
         ),
         # An arm never stalls; a simulator that shares a busy machine with its guard does, and nothing can break in it.
         DeclareLaunchArgument(
@@ -62,7 +86,23 @@ def generate_launch_description() -> LaunchDescription:
     )
     bringup = IncludeLaunchDescription(
         PythonLaunchDescriptionSource(PathJoinSubstitution([FindPackageShare("franka_bringup"), "launch", "franka.launch.py"])),
-        launch_arguments={"robot_ip": robot_ip, "robot_type": "fr3", "load_gripper": "true"}.items(),
+        launch_arguments={"robot_ip": robot_ip, "robot_type": "fr3", "load_gripper": "true", "controllers_yaml": controllers_yaml}.items(),
+        condition=IfCondition(NotEqualsSubstitution(robot_ip, "")),
+    )
+    # The one controller that is ours to configure; the guard says how to start the others.
+    spawner = Node(
+        package="controller_manager",
+        executable="spawner",
+        output="screen",
+        arguments=["fr3_arm_controller", "--controller-manager-timeout", "60"],
+        condition=IfCondition(spawned),
+    )
+    gripper = Node(
+        package="cdp_policy_node",
+        executable="gripper_node",
+        name="cdp_gripper",
+        output="screen",
+        parameters=[PathJoinSubstitution([SHARE, "config", "gripper.yaml"])],
         condition=IfCondition(NotEqualsSubstitution(robot_ip, "")),
     )
     guard = Node(
@@ -73,7 +113,8 @@ def generate_launch_description() -> LaunchDescription:
         parameters=[
             PathJoinSubstitution([SHARE, "config", "guard.yaml"]),
             {
-                "command_interface": LaunchConfiguration("command_interface"),
+                "command_interface": interface,
+                "controller": controller,
                 "state_timeout_s": LaunchConfiguration("state_timeout_s"),
                 "source_margin_s": LaunchConfiguration("source_margin_s"),
                 "max_observation_age_s": LaunchConfiguration("max_observation_age_s"),
@@ -84,4 +125,4 @@ def generate_launch_description() -> LaunchDescription:
         ],
         on_exit=Shutdown(reason="the command guard ended"),
     )
-    return LaunchDescription([*arguments, simulator, bringup, guard])
+    return LaunchDescription([*arguments, simulator, bringup, spawner, gripper, guard])

@@ -39,6 +39,7 @@ setup(
         "console_scripts": [
             "policy_node = cdp_policy_node.policy_node:main",
             "guard_node = cdp_policy_node.guard_node:main",
+            "gripper_node = cdp_policy_node.gripper_node:main",
         ]
     },
 )

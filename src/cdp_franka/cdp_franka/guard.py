@@ -391,4 +391,5 @@ class GuardCore:
             gripper_width_m=self._gripper_width_m,
             q_rad=None if joints is None else joints.q_rad.copy(),
             dq_rad_s=None if joints is None else joints.dq_rad_s.copy(),
+            ddq_rad_s2=None if joints is None else joints.ddq_rad_s2.copy(),
         )

@@ -93,7 +93,7 @@ class ActionData:
 class GuardOutput:
     """One tick's answer. Where ``send`` is false nothing may be sent to the robot and the target fields are None.
 
-    ``position_m`` (3,), ``quat_xyzw`` (4,) in the base frame; ``q_rad`` (7,), ``dq_rad_s`` (7,) with the joint interface, else None;
+    ``position_m`` (3,), ``quat_xyzw`` (4,) in the base frame; ``q_rad``, ``dq_rad_s``, ``ddq_rad_s2`` (7,) with the joint interface, else None;
     ``gripper_width_m`` is None while unknown. ``limited``: a limit held the target back from what the source asked for.
     """
 
@@ -107,3 +107,4 @@ class GuardOutput:
     gripper_width_m: float | None = None
     q_rad: FloatArray | None = None
     dq_rad_s: FloatArray | None = None
+    ddq_rad_s2: FloatArray | None = None

@@ -6,11 +6,10 @@ import math
 
 import numpy as np
 from cdp_msgs.msg import ActionChunk, GripperCommand, GuardStatus
-from cdp_ros.stamps import NS_PER_S, ns_to_stamp, stamp_to_ns
+from cdp_ros.stamps import ns_to_stamp, stamp_to_ns
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
-from geometry_msgs.msg import Pose, PoseStamped
+from geometry_msgs.msg import Pose
 from sensor_msgs.msg import JointState
-from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from cdp_franka.guard import GuardCore
 from cdp_franka.guard_types import ActionData, GuardOutput, State
@@ -57,24 +56,6 @@ def pose_msg(out: GuardOutput) -> Pose:
         pose.position.x, pose.position.y, pose.position.z = (float(v) for v in out.position_m)
         pose.orientation.x, pose.orientation.y, pose.orientation.z, pose.orientation.w = (float(v) for v in out.quat_xyzw)
     return pose
-
-
-def pose_command(out: GuardOutput, now_ns: int, frame_id: str) -> PoseStamped:
-    """Equilibrium pose for the Cartesian impedance controller."""
-    msg = PoseStamped(pose=pose_msg(out))
-    msg.header.stamp, msg.header.frame_id = ns_to_stamp(now_ns), frame_id
-    return msg
-
-
-def joint_command(out: GuardOutput, now_ns: int, names: tuple[str, ...], period_s: float) -> JointTrajectory:
-    """One point with positions and velocities, due one command period from now."""
-    msg = JointTrajectory(joint_names=list(names))
-    msg.header.stamp = ns_to_stamp(now_ns)
-    assert out.q_rad is not None and out.dq_rad_s is not None
-    point = JointTrajectoryPoint(positions=out.q_rad.tolist(), velocities=out.dq_rad_s.tolist())
-    point.time_from_start.nanosec = round(period_s * NS_PER_S)
-    msg.points = [point]
-    return msg
 
 
 def gripper_command(width_m: float, effort_n: float, now_ns: int) -> GripperCommand:

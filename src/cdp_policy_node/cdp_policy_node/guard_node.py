@@ -18,13 +18,14 @@ from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import JointState
 from std_srvs.srv import SetBool
-from trajectory_msgs.msg import JointTrajectory
 
 from cdp.config import ConfigError, setting
 from cdp_franka.guard import SOURCE_WORDS, GuardCore
 from cdp_franka.guard_config import GuardConfig
 from cdp_franka.guard_types import GuardOutput, State
 from cdp_policy_node import guard_messages as messages
+from cdp_policy_node.command.build import make_command_output
+from cdp_policy_node.command.config import CommandConfig
 from cdp_policy_node.guard_priority import ask_for_priority
 
 
@@ -51,6 +52,7 @@ class GuardNode(Node):
         # Not read-only to rclpy: our own refusal says what to do instead.
         declare(self, GuardNodeConfig, read_only=False)
         declare(self, GuardConfig, read_only=False)
+        declare(self, CommandConfig, read_only=False)
         self._settings, self._guard = read(self, GuardNodeConfig), GuardCore(read(self, GuardConfig))
         self.add_on_set_parameters_callback(_refuse_change)
         self._wall = Clock(clock_type=ClockType.STEADY_TIME)
@@ -76,10 +78,8 @@ class GuardNode(Node):
         self._status_pub = self.create_publisher(GuardStatus, "/cdp/guard/status", latched)
         self._gripper_pub = self.create_publisher(GripperCommand, "/cdp/gripper_command", reliable)
         self._diagnostics_pub = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
-        if self._guard.config.command_interface == "cartesian":
-            self._pose_pub = self.create_publisher(PoseStamped, "/cartesian_impedance_example_controller/equilibrium_pose", reliable)
-        else:
-            self._joint_pub = self.create_publisher(JointTrajectory, "/fr3_arm_controller/joint_trajectory", reliable)
+        self._commands = make_command_output(self, read(self, CommandConfig), self._guard.config, 1.0 / self._settings.rate_hz)
+        self._commands.on_problem = self._on_controller_problem
 
     def _listen_to(self) -> None:
         kind = ReliabilityPolicy.RELIABLE if self._settings.reliable else ReliabilityPolicy.BEST_EFFORT
@@ -136,10 +136,19 @@ class GuardNode(Node):
         self._recheck()
 
     def _on_engage(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
-        now_ns = self._now_ns()
-        response.success, response.message = self._guard.engage(now_ns) if request.data else self._guard.disengage(now_ns)
+        now_ns, missing = self._now_ns(), self._commands.problem() if request.data else None
+        if missing is not None:
+            response.success, response.message = False, f"not engaged: {missing}; then engage again"
+        else:
+            response.success, response.message = self._guard.engage(now_ns) if request.data else self._guard.disengage(now_ns)
         self.get_logger().info(response.message)
         return response
+
+    def _on_controller_problem(self, problem: str) -> None:
+        """A controller that comes back holds the arm where it is, which is not where the target has gone on to."""
+        if self._guard.state is not State.REFUSING:
+            self._guard.disengage(self._now_ns())
+            self.get_logger().error(f"disengaged: {problem}; nothing is sent; when that is done, engage again")
 
     def _on_retreat(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
         response.success, response.message = self._guard.retreat(self._now_ns()) if request.data else self._guard.cancel_retreat()
@@ -196,16 +205,12 @@ class GuardNode(Node):
         self._report(out, now_ns)
 
     def _send(self, out: GuardOutput, now_ns: int) -> None:
-        config = self._guard.config
         if out.gripper_width_m is not None:
             due = abs(now_ns - self._gripper_ns) >= NS_PER_S / self._settings.gripper_rate_hz
             if out.gripper_width_m != self._gripper_sent_m or due:
                 self._gripper_pub.publish(messages.gripper_command(out.gripper_width_m, self._settings.gripper_effort_n, now_ns))
                 self._gripper_sent_m, self._gripper_ns = out.gripper_width_m, now_ns
-        if config.command_interface == "cartesian":
-            self._pose_pub.publish(messages.pose_command(out, now_ns, config.base_frame))
-        else:
-            self._joint_pub.publish(messages.joint_command(out, now_ns, config.limits.joint_names, 1.0 / self._settings.rate_hz))
+        self._commands.send(out, now_ns, self._guard.robot.pose)
         self._command_ns = now_ns
 
     def _report(self, out: GuardOutput, now_ns: int) -> None:

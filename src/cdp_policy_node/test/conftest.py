@@ -1,4 +1,4 @@
-"""One stack for all faults: each leaves it running. What every fault came to is the last thing printed."""
+"""What the tests of this package share: one stack for all faults, each leaves it running, and what every fault came to is the last thing printed."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import robot_interfaces
 from fault_stack import FaultStack, Hold
 
 HOLDS = pytest.StashKey[list]()
@@ -21,6 +22,12 @@ def stack(tiny_bundle: Path) -> Iterator[FaultStack]:
 @pytest.fixture
 def holds(request: pytest.FixtureRequest) -> list[Hold]:
     return request.config.stash.setdefault(HOLDS, [])
+
+
+@pytest.fixture(scope="session")
+def robot_environment() -> dict[str, str]:
+    """franka_msgs, moveit_msgs and controller_manager_msgs can be imported; the environment for child processes that need them too."""
+    return robot_interfaces.environment()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

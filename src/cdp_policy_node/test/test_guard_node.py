@@ -60,7 +60,7 @@ class Bench:
         self.executor.add_node(self.node)
         self.commands, self.statuses, self.grippers = [], [], []
         latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-        self.node.create_subscription(PoseStamped, "/cartesian_impedance_example_controller/equilibrium_pose", self.commands.append, 100)
+        self.listen()
         self.node.create_subscription(GuardStatus, "/cdp/guard/status", self.statuses.append, latched)
         self.node.create_subscription(GripperCommand, "/cdp/gripper_command", self.grippers.append, 10)
         self.joints = self.node.create_publisher(JointState, "/joint_states", 5)
@@ -75,6 +75,11 @@ class Bench:
         environment = {**os.environ, "ROS_DOMAIN_ID": str(self.domain), "OMP_NUM_THREADS": "1"}
         command = [sys.executable, "-c", MAIN, "--ros-args", *(part for p in parameters for part in ("-p", p))]
         self.process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+
+    def listen(self):
+        """Be the controller."""
+        topic = "/cartesian_impedance_example_controller/equilibrium_pose"
+        self.controller = self.node.create_subscription(PoseStamped, topic, self.commands.append, 100)
 
     def now_ns(self):
         return self.node.get_clock().now().nanoseconds
@@ -337,6 +342,8 @@ def test_limits_are_described_and_can_not_be_changed_while_it_runs():
         ("linear_speed_m_s:=5.0", ("linear_speed_m_s", "5.0", "1.0")),
         ("workspace_x_m:=[0.7, 0.3]", ("workspace_x_m", "[0.7, 0.3]")),
         ("robot:=ur5", ("robot", "ur5", "'fr3'")),
+        ("controller:=crisp_joint", ("controller", "'crisp_joint' takes joint commands", "command_interface")),
+        ("controller:=servo", ("controller", "'servo'", "servo_twist")),
     ],
 )
 def test_a_bad_parameter_keeps_the_guard_from_starting_and_is_named(setting, words):
@@ -429,3 +436,25 @@ def test_lock_step_waits_for_the_source_gives_up_on_a_dead_one_and_follows_simul
     assert code == 0
     assert "Traceback" not in log
     assert log.count("did not come within") == 1
+
+
+def test_it_engages_only_with_a_controller_and_disengages_when_that_goes():
+    """Catches a guard that goes on alone, and a controller that comes back to a target far from the arm."""
+    bench = RealTime("state_timeout_s:=0.6")
+    try:
+        bench.node.destroy_subscription(bench.controller)
+        bench.wait_for(State.REFUSING, Reason.NOT_ENGAGED)
+        answer = bench.engage()
+        assert not answer.success
+        assert "equilibrium_pose" in answer.message and "spawner cartesian_impedance_example_controller" in answer.message
+        assert not bench.commands
+        bench.listen()
+        bench.wait(lambda: bench.engage().success, "the controller is found")
+        bench.wait_for(State.HOLDING, Reason.NO_SOURCE)
+        bench.node.destroy_subscription(bench.controller)
+        bench.wait_for(State.REFUSING, Reason.DISENGAGED)
+    finally:
+        code, log = bench.close()
+    assert code == 0
+    assert log.count("is not ready: ") in (1, 2), "once at the loss; at the start only where a second went by before the controller came"
+    assert log.count("disengaged: /cartesian_impedance_example_controller/equilibrium_pose") == 1

@@ -5,6 +5,7 @@ import yaml
 
 from cdp.config import from_mapping, to_mapping
 from cdp_franka.guard_config import GuardConfig
+from cdp_policy_node.command.config import CommandConfig
 from cdp_policy_node.guard_node import GuardNodeConfig
 
 CONFIG = Path(__file__).parents[3] / "config"
@@ -17,10 +18,11 @@ def parameters(name, node):
 
 def test_the_shipped_file_says_the_defaults():
     shipped = parameters("guard.yaml", "cdp_guard")
-    core, node = set(to_mapping(GuardConfig())), set(to_mapping(GuardNodeConfig()))
-    assert not core & node
+    core, command, node = (set(to_mapping(kind())) for kind in (GuardConfig, CommandConfig, GuardNodeConfig))
+    assert not (core & node or core & command or command & node)
     assert from_mapping(GuardConfig, {k: v for k, v in shipped.items() if k in core}) == GuardConfig()
-    assert from_mapping(GuardNodeConfig, {k: v for k, v in shipped.items() if k not in core}) == GuardNodeConfig()
+    assert from_mapping(CommandConfig, {k: v for k, v in shipped.items() if k in command}) == CommandConfig()
+    assert from_mapping(GuardNodeConfig, {k: v for k, v in shipped.items() if k not in core | command}) == GuardNodeConfig()
 
 
 @pytest.mark.parametrize("key", BOX)

@@ -1,0 +1,54 @@
+"""The guard's way out: one command interface, watched."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from rclpy.clock import Clock, ClockType
+from rclpy.node import Node
+
+from cdp_franka.chunk import Pose
+from cdp_franka.guard_types import GuardOutput
+from cdp_policy_node.command.interface import CommandInterface
+from cdp_policy_node.command.manager import ControllerManager
+
+_CHECK_S = 1.0
+
+
+class CommandOutput:
+    """Sends through ``interface``, and says in the log when its controller is not there, disappears or comes back.
+
+    ``on_problem`` is called with what is wrong, once each time that it changes.
+    """
+
+    def __init__(self, node: Node, controller: str, interface: CommandInterface, manager: ControllerManager) -> None:
+        self._logger, self._controller = node.get_logger(), controller
+        self._interface, self._manager = interface, manager
+        # What was found at the last look; not even None before the first.
+        self._found: str | None = ""
+        self.on_problem: Callable[[str], None] = lambda problem: None
+        # Wall time: a controller can be missing before simulated time runs.
+        node.create_timer(_CHECK_S, self.check, clock=Clock(clock_type=ClockType.STEADY_TIME))
+
+    def problem(self) -> str | None:
+        """Why the controller would not take a command now, in words; None where it would."""
+        return self._interface.problem() or self._manager.problem()
+
+    def send(self, out: GuardOutput, now_ns: int, measured: Pose | None) -> None:
+        """Send the output of a tick at ``now_ns``, whose ``send`` is true; ``measured``: newest measured end-effector pose."""
+        self._interface.send(out, now_ns, measured)
+
+    def check(self) -> None:
+        """Look once; called each second."""
+        self._interface.prepare()
+        self._manager.prepare()
+        problem = self.problem()
+        if problem == self._found:
+            return
+        self._found = problem
+        # Two calls on two lines: rclpy refuses another severity from the same line.
+        if problem is None:
+            self._logger.info(f"controller {self._controller} is ready")
+        else:
+            self._logger.error(f"controller {self._controller} is not ready: {problem}")
+            self.on_problem(problem)
