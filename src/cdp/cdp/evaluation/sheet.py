@@ -16,7 +16,8 @@ from cdp.evaluation.results import Evaluation, RolloutResult
 PAGE, FIGURE, PICTURES = "comparison.html", "comparison.png", "contact_sheet.png"
 _STYLE = """
 body{font:14px/1.45 system-ui,sans-serif;margin:24px;max-width:1400px;color:#222} h1{font-size:20px} h2{font-size:16px}
-table{border-collapse:collapse;margin:8px 0 16px} th,td{border:1px solid #d0d0cc;padding:4px 8px;text-align:left;font-size:13px;white-space:nowrap} td:nth-child(9){white-space:normal}
+table{border-collapse:collapse;margin:8px 0 16px} th,td{border:1px solid #d0d0cc;padding:4px 8px;text-align:left;font-size:13px;white-space:nowrap}
+td:nth-child(9){white-space:normal}
 th{background:#f2f2ef} td.good{background:#e3f3e6} td.bad{background:#fae4e1} img{max-width:100%} dt{font-weight:600} p.note{color:#555}
 """
 _NOTES = (
