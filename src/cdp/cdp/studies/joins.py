@@ -1,4 +1,4 @@
-"""Study ``joins``: what the arm is sent where one chunk takes over from another, by join and by delay. Open loop, on recorded observations."""
+"""Study ``joins``: what the arm is sent where a chunk takes over from another, by join and by delay: on recordings, and in simulation."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from cdp.bundle.reader import Bundle
 from cdp.config import to_mapping
 from cdp.runtime import JoinConfig, PolicyRuntime, RuntimeConfig
 from cdp.studies.frame import Outcome, StudyError, StudyRun, spread
+from cdp.studies.joins_closed import closed_loop
 from cdp.studies.joins_figures import DRAWN, draw_delays, draw_motion
 from cdp.studies.joins_measures import join_figures, pooled, seed_spread
 from cdp.studies.joins_replay import Recording, load_recordings, made_up, replay
@@ -19,12 +20,13 @@ BUNDLE = Path("models/slide")
 DATASET = Path("data/slide/demos.hdf5")
 REPLAN_TICKS = 4
 DELAYS_S = (0.0, 0.05, 0.1, 0.2)
+CLOSED_DELAYS_S = (0.0, 0.2)
+EPISODES = 5
 JOINS = {
     "hard": JoinConfig("hard"),
     "ensemble": JoinConfig("ensemble"),
     "rtc": JoinConfig("rtc"),
     "rtc, 1 product": JoinConfig("rtc", products=1),
-    "rtc, 2 products": JoinConfig("rtc", products=2),
 }
 #: Initial noise and the level of a warm start.
 NOISES = {
@@ -45,6 +47,7 @@ def study(run: StudyRun) -> Outcome:
     }
     noises = {name: noise_figures(runtime, recordings, kind, level, run.seeds) for name, (kind, level) in NOISES.items()}
     runtime.reconfigure(initial_noise="random", warm_level=1.0, seed=run.seeds[0])
+    closed = {} if run.quick else in_simulation(runtime, run)
     slow = delays[-1]
     draw_delays(joins, run.out / "delays.png")
     draw_motion({name: replay(runtime, JOINS[name], recordings[0], slow, REPLAN_TICKS) for name in DRAWN}, run.out / "motion.png", slow)
@@ -58,10 +61,19 @@ def study(run: StudyRun) -> Outcome:
         "settings": {name: to_mapping(join) for name, join in JOINS.items()},
         "joins": joins,
         "noises": noises,
+        "closed_loop": closed,
     }
     last = str(round(1e3 * slow))
     each = ", ".join(f"{name} {joins[name][last]['jerk_ratio']['mean']:.1f}" for name in JOINS)
     return Outcome(results, report(results), f"jerk at joins over within chunks, {last} ms late: {each}")
+
+
+def in_simulation(runtime: PolicyRuntime, run: StudyRun) -> dict[str, Any]:
+    """Success of each drawn join at the shortest and the longest delay; nothing without a simulator."""
+    found = {
+        name: {str(round(1e3 * delay)): closed_loop(runtime, JOINS[name], delay, EPISODES, run.cache) for delay in CLOSED_DELAYS_S} for name in DRAWN
+    }
+    return {name: by_delay for name, by_delay in found.items() if None not in by_delay.values()}
 
 
 def setting(run: StudyRun) -> tuple[PolicyRuntime, list[Recording]]:

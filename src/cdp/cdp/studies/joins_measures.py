@@ -21,7 +21,9 @@ def join_figures(sent: Sequence[Sent], recording: Recording) -> dict[str, FloatA
     at_ns = np.arange(sent[0].at_ns, int(recording.stamp_ns[-1]) + 1, dt_ns)
     dt_s = dt_ns / 1e9
     jerk = np.linalg.norm(np.diff(motion.position(at_ns), n=3, axis=0), axis=1) / dt_s**3
-    joined = motion.part(at_ns[3:]) != motion.part(at_ns[:-3])
+    # When a chunk comes the arm is still where the one before it has sent it.
+    part = motion.part(at_ns - 1)
+    joined = part[3:] != part[:-3]
     first_ns = np.array([each.chunk.start_ns for each in sent[1:]], dtype=np.int64)
     jumps = [float(np.linalg.norm(each.chunk.rows[0, :3] - motion.position(first_ns[k : k + 1], k)[0])) for k, each in enumerate(sent[1:])]
     # What was done is for one period after what was seen; before the first chunk nothing is sent.

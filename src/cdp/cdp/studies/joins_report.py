@@ -25,9 +25,9 @@ def report(results: Mapping[str, Any]) -> str:
     return f"""# Joins: where one chunk takes over from another
 
 What is the arm sent when a chunk replaces the one before it, by the join that the policy node is set to and by how late the chunk comes? The
-recorded observations of {results["recordings"]} held-out demonstrations go through the session that the robot runs, at the policy's rate, with a chunk
-every {results["replan_ticks"]} observations (`{results["bundle"]}`, {results["solver"]}, {results["steps"]} steps). Each chunk is handed over after a
-delay that is made up; what the guard would follow is put together from what was sent. The delay that `rtc` plans for is the measured one.
+recorded observations of {results["recordings"]} held-out demonstrations go through the session that the robot runs, at the policy's rate, with a
+chunk every {results["replan_ticks"]} observations (`{results["bundle"]}`, {results["solver"]}, {results["steps"]} steps). Each chunk is handed over
+after a delay that is made up; what the guard would follow is put together from what was sent. The delay that `rtc` plans for is the measured one.
 
 Jump at a join, jerk there, and distance to the demonstration, as root mean squares, over the delays:
 
@@ -54,9 +54,10 @@ With a hard join and no delay. `warm` starts the sampler from the last chunk, no
 Apart over seeds: distance of a row from its mean over seeds, for the same observation. A sampler that contracts forgets its noise: what little is
 left is what a warm start could take away.
 
+{_closed(results["closed_loop"])}
 ## What this does not show
-- Open loop: the arm's own motion does not answer to what is sent, and success is not measured.
-- No limits of speed and acceleration: the guard smooths what is sent here.
+- Recorded observations: the arm's own motion does not answer to what is sent, and no limits of speed and acceleration smooth it, as the guard does.
+- So few episodes in simulation tell a join that breaks the task from one that does not, and nothing finer.
 - One task, one policy, positions only; slide has one way to do it, so that no join has to choose between two.
 """
 
@@ -79,13 +80,28 @@ def _products(joins: Mapping[str, Any]) -> str:
     )
 
 
+def _closed(closed: Mapping[str, Any]) -> str:
+    if not closed:
+        return ""
+    rows = []
+    for name, by_delay in closed.items():
+        for delay, found in by_delay.items():
+            low, high = found["wilson_95"]
+            seconds = "" if found["mean_duration_s"] is None else f"{found['mean_duration_s']:.2f}"
+            rows.append([name, f"{delay} ms", f"{found['successes']} of {found['trials']}", f"{low:.2f} to {high:.2f}", seconds])
+    head = ("join", "delay", "successes", "95 % interval", "mean time of a success [s]")
+    return (
+        f"## In simulation\nWith the guard, the same scenes for each; simulated time stands still while the policy computes.\n\n{table(head, rows)}\n"
+    )
+
+
 def _findings(joins: Mapping[str, Any]) -> str:
     def between(name: str, key: str, digits: int) -> str:
         means = [f[key]["mean"] for f in joins[name].values()]
         return f"{min(means):.{digits}f} to {max(means):.{digits}f}"
 
     return "\n".join(
-        f"- `{name}`: {between(name, 'jump_mm', 1)} mm, {between(name, 'jerk_join', 1)} m/s³ ({between(name, 'jerk_ratio', 2)} times that within chunks), "
-        f"{between(name, 'error_mm', 1)} mm"
+        f"- `{name}`: {between(name, 'jump_mm', 1)} mm, {between(name, 'jerk_join', 1)} m/s³ ({between(name, 'jerk_ratio', 2)} times that within "
+        f"chunks), {between(name, 'error_mm', 1)} mm"
         for name in DRAWN
     )
