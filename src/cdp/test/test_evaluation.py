@@ -176,9 +176,10 @@ def test_a_failure_in_a_rollout_holds_the_arm_and_loses_no_result_before_it(tmp_
     assert sorted(r.index for r in evaluation.results) == [0, 1, 2, 3] and log[0] == f"prepare {plan()[1].policy}"
 
 
-def test_ctrl_c_in_a_rollout_holds_the_arm_too(tmp_path):
+@pytest.mark.parametrize("when", ["run", "misplaced"])
+def test_ctrl_c_in_a_rollout_or_at_its_prompt_holds_the_arm_too(tmp_path, when):
     made, _, log, _ = session(tmp_path, "go")
-    made._robot.run = lambda seed, key: (_ for _ in ()).throw(KeyboardInterrupt)
+    setattr(made._robot, when, lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         made.run()
     assert log[-1] == "abandon"

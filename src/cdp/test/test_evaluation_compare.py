@@ -94,6 +94,7 @@ def test_the_sheet_tells_all_and_says_when_it_is_not_complete(tmp_path):
     mapping = write_sheet(done, tmp_path)
     page = (tmp_path / "comparison.html").read_text()
     assert mapping["pairs"][0]["p"] == 1.0 and len(mapping["policies"]) == 2
+    assert page.count("✓ success, 5.0 s") == page.count("✗ timeout, 5.0 s") == 2
     assert "4 of 4 rollouts" in page and "Not complete" not in page and "<i>" not in page and (tmp_path / "comparison.png").stat().st_size > 5000
     done.results.pop()
     write_sheet(done, tmp_path)

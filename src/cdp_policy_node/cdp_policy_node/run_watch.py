@@ -24,13 +24,15 @@ class Reason(IntEnum):
 
 
 class Guard(IntEnum):
-    """What the guard does; the numbers of ``GuardStatus.STATE_*``, and 255 before its first status."""
+    """What the guard does; the numbers of ``GuardStatus.STATE_*``, also of a guard that retreats and recovers, and 255 before its first status."""
 
     REFUSING = 0
     HOLDING = 1
     OPERATOR = 2
     POLICY = 3
     FAULT = 4
+    RETREATING = 5
+    RECOVERING = 6
     UNKNOWN = 255
 
 
@@ -79,7 +81,7 @@ class RunWatch:
         before, self.guard = self.guard, state
         if state is Guard.FAULT:
             self._over(Reason.GUARD_FAULT, message)
-        elif state is Guard.REFUSING and before not in (Guard.UNKNOWN, Guard.REFUSING):
+        elif state is Guard.RETREATING or (state is Guard.REFUSING and before not in (Guard.UNKNOWN, Guard.REFUSING)):
             self._over(Reason.GUARD_DISENGAGED, message)
         elif state is Guard.POLICY:
             self._policy_leads = True

@@ -33,7 +33,9 @@ def check(hold: Hold, holds: list[Hold], *reasons: int) -> None:
 
 
 @pytest.mark.parametrize(("fault", "complaint"), [("off", "s old"), ("repeat", "s old"), ("freeze", "same picture")])
-def test_a_camera_that_stops_or_repeats_itself_holds_and_the_policy_goes_on_by_itself(stack: FaultStack, holds: list[Hold], fault: str, complaint: str):
+def test_a_camera_that_stops_or_repeats_itself_holds_and_the_policy_goes_on_by_itself(
+    stack: FaultStack, holds: list[Hold], fault: str, complaint: str
+):
     hold = stack.hold_after(f"camera {fault}", "answer", SOURCE_S, lambda: stack.tell_arm(f"camera {fault}"))
     check(hold, holds, G.REASON_SOURCE_STALE)
     stack.until(lambda: stack.policy[-1].state == PolicyStatus.STATE_WAITING, "the policy to miss its camera")

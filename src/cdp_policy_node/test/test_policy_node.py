@@ -91,7 +91,8 @@ def test_every_image_is_answered_by_a_chunk_or_a_keep_alive(active, robot):
     robot.until(lambda: sum(a.horizon > 0 for a in robot.answers) >= 4, "four chunks")
     answered = [ns(a.observation_stamp) for a in robot.answers]
     asked = [s for s in robot.image_stamps if answered[0] <= s <= answered[-1]]
-    assert answered == asked
+    # In order; a keep-alive comes again with an image for which the chunk of an earlier one took longer than a frame.
+    assert answered == sorted(answered) and sorted(set(answered)) == asked
     assert np.all(np.diff([a.sequence for a in robot.answers]) == 1)
     chunks = [a for a in robot.answers if a.horizon > 0]
     for chunk in chunks:
@@ -107,7 +108,8 @@ def test_every_image_is_answered_by_a_chunk_or_a_keep_alive(active, robot):
     longest_gap = np.diff(asked).max() / 1e9
     np.testing.assert_allclose(spacing, 0.4, atol=0.05 + longest_gap)
     keep_alives = [a for a in robot.answers if a.horizon == 0]
-    assert len(keep_alives) == len(asked) - len(chunks) and all(len(a.actions) == 0 for a in keep_alives)
+    assert {ns(a.observation_stamp) for a in keep_alives} == set(asked) - {ns(c.observation_stamp) for c in chunks}
+    assert all(len(a.actions) == 0 for a in keep_alives)
     status = next(s for s in reversed(robot.statuses) if s.chunks)
     assert status.bundle == "tiny" and status.inference_ms > 0 and 0 < status.observation_to_action_ms < 1000
 

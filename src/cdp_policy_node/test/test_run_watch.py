@@ -28,7 +28,8 @@ def test_the_numbers_are_those_of_the_messages():
     from cdp_msgs.msg import GuardStatus, PolicyStatus
 
     assert {r.name: r.value for r in Reason} == {r.name: getattr(RunPolicy.Result, f"REASON_{r.name}") for r in Reason}
-    assert all(g.value == getattr(GuardStatus, f"STATE_{g.name}") for g in Guard if g is not Guard.UNKNOWN)
+    states = {name.removeprefix("STATE_"): getattr(GuardStatus, name) for name in dir(GuardStatus) if name.startswith("STATE_")}
+    assert {name: Guard[name].value for name in states} == states
     assert Guard.UNKNOWN == RunPolicy.Feedback.GUARD_UNKNOWN
     assert all(p.value == getattr(PolicyStatus, f"STATE_{p.name}") for p in Policy)
 
@@ -61,6 +62,11 @@ def test_a_guard_that_was_never_engaged_ends_nothing_one_that_is_disengaged_does
     feed(run, Guard.REFUSING, Guard.REFUSING)
     assert reason(run) is None
     feed(run, Guard.HOLDING, Guard.REFUSING)
+    assert reason(run) is Reason.GUARD_DISENGAGED
+    run = watch()
+    feed(run, Guard.RECOVERING, Guard.HOLDING, Guard.POLICY)
+    assert reason(run) is None
+    feed(run, Guard.RETREATING)
     assert reason(run) is Reason.GUARD_DISENGAGED
 
 

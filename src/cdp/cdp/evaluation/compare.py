@@ -133,7 +133,7 @@ def cells_of(row: Row) -> tuple[str, ...]:
         time,
         str(row.interventions),
         str(row.guard_holds),
-        ", ".join(f"{reason} {count}" for reason, count in row.reasons.items()),
+        ", ".join(f"{reason.replace('_', ' ')} {count}" for reason, count in row.reasons.items()),
         "–" if row.latency_max_ms is None else f"{row.latency_max_ms:.0f} ms",
     )
 

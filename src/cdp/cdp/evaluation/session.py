@@ -167,9 +167,9 @@ class Session:
         candidate = self._evaluation.candidate(rollout.policy)
         self._robot.prepare(candidate)
         self._robot.place(rollout.seed)
-        self._confirm(rollout)
-        self._starts.placed(rollout)
         try:
+            self._confirm(rollout)
+            self._starts.placed(rollout)
             self._robot.start_recording(rollout.seed)
             run = self._watched_run(rollout)
             if run.reason != TAKEN_OVER:
@@ -177,6 +177,9 @@ class Session:
                 self._robot.disengage()
             note = f"evaluation rollout {rollout.index}, start {rollout.start}, bundle {candidate.name} {candidate.sha256}, ended by {run.reason}"
             recording = self._robot.stop_recording(run.reason == SUCCESS, note)
+        except QuitError:
+            self._robot.disengage()
+            raise
         except BaseException:
             # Ctrl-C too: the arm is held first, then the caller learns of it.
             self._robot.abandon()
@@ -193,7 +196,6 @@ class Session:
             if answer == GO:
                 return
             if answer == QUIT:
-                self._robot.disengage()
                 raise QuitError
             if answer == ENGAGE:
                 self._robot.engage()

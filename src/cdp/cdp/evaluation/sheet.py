@@ -11,12 +11,13 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from cdp.evaluation.compare import HEADINGS, Pair, Row, cells_of, compare, comparison_mapping, pair_text
-from cdp.evaluation.results import Evaluation
+from cdp.evaluation.results import Evaluation, RolloutResult
 
 PAGE, FIGURE, PICTURES = "comparison.html", "comparison.png", "contact_sheet.png"
 _STYLE = """
-body{font:14px/1.45 system-ui,sans-serif;margin:24px;max-width:1200px;color:#222} h1{font-size:20px} h2{font-size:16px}
-table{border-collapse:collapse;margin:8px 0 16px} th,td{border:1px solid #d0d0cc;padding:4px 8px;text-align:left;font-size:13px}
+body{font:14px/1.45 system-ui,sans-serif;margin:24px;max-width:1400px;color:#222} h1{font-size:20px} h2{font-size:16px}
+table{border-collapse:collapse;margin:8px 0 16px} th,td{border:1px solid #d0d0cc;padding:4px 8px;text-align:left;font-size:13px;white-space:nowrap}
+td:nth-child(9){white-space:normal}
 th{background:#f2f2ef} td.good{background:#e3f3e6} td.bad{background:#fae4e1} img{max-width:100%} dt{font-weight:600} p.note{color:#555}
 """
 _NOTES = (
@@ -103,9 +104,14 @@ def _by_start(evaluation: Evaluation) -> str:
         cells = []
         for name in names:
             r = found.get((start, name))
-            text = "" if r is None else f"{r.reason}, {r.duration_s:.1f} s" + (f", {r.interventions} interventions" if r.interventions else "")
+            text = "" if r is None else _outcome(r)
             kind = "" if r is None else ' class="good"' if r.success else ' class="bad"'
             title = "" if r is None else f' title="{escape(r.recording)}"'
             cells.append(f"<td{kind}{title}>{escape(text)}</td>")
         lines.append(f"<tr><td>{start}</td><td>{seed}</td>{''.join(cells)}</tr>")
     return f"<table><tr>{head}</tr>{''.join(lines)}</table>"
+
+
+def _outcome(r: RolloutResult) -> str:
+    strokes = f", {r.interventions} intervention{'' if r.interventions == 1 else 's'}" if r.interventions else ""
+    return f"{'✓' if r.success else '✗'} {r.reason.replace('_', ' ')}, {r.duration_s:.1f} s{strokes}"
