@@ -24,6 +24,7 @@ PEERS = [
     ("cartesian_impedance", "cartesian_impedance_example_controller", IMPEDANCE, peers.PosePeer),
     ("crisp_pose", "cartesian_impedance_controller", "/target_pose", peers.CrispPosePeer),
     ("crisp_joint", "joint_impedance_controller", "/target_joint", peers.CrispJointPeer),
+    ("crisp_joint", "joint_impedance_controller", "/target_joint", peers.CrispReversedPeer),
     ("forward_position", "forward_position_controller", "/forward_position_controller/commands", peers.ForwardPeer),
     ("servo_twist", "servo_node", "/servo_node/delta_twist_cmds", peers.ServoTwistPeer),
     ("servo_pose", "servo_node", "/servo_node/pose_target_cmds", peers.ServoPosePeer),
@@ -44,7 +45,7 @@ def rig():
         one.close()
 
 
-@pytest.mark.parametrize(("controller", "name", "topic", "kind"), PEERS, ids=[p[0] for p in PEERS])
+@pytest.mark.parametrize(("controller", "name", "topic", "kind"), PEERS, ids=[p[3].__name__ for p in PEERS])
 def test_a_motion_of_the_guard_is_taken_whole(rig, robot_environment, controller, name, topic, kind):
     bench = rig(controller)
     peer = kind(bench.add(name), topic)
@@ -147,7 +148,7 @@ def test_a_second_publisher_is_named_and_crisp_would_ignore_both(rig):
     bench.ready()
 
 
-@pytest.mark.parametrize(("controller", "name", "topic", "kind"), PEERS, ids=[p[0] for p in PEERS])
+@pytest.mark.parametrize(("controller", "name", "topic", "kind"), PEERS, ids=[p[3].__name__ for p in PEERS])
 def test_a_controller_that_is_not_there_is_asked_for_by_name(rig, robot_environment, controller, name, topic, kind):
     problem = rig(controller).output.problem()
     assert topic in problem
