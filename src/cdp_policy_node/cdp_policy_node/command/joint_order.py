@@ -34,9 +34,8 @@ class JointOrder:
                 return f"{self._controller}: its {name} is {answer[name]!r}, not {value!r}; command a controller where it is {value!r}"
         joints = answer["joints"] or ()
         if sorted(joints) != sorted(self._joint_names):
-            return (
-                f"{self._controller}: its joints are {', '.join(joints) or 'none'}, not {', '.join(self._joint_names)}; correct its parameter joints"
-            )
+            found, needed = ", ".join(joints) or "none", ", ".join(self._joint_names)
+            return f"{self._controller}: its joints are {found}, not {needed}; correct its parameter joints"
         return None
 
     def names(self) -> list[str] | None:
