@@ -21,13 +21,17 @@ CONTROLLERS = [
 ]
 
 
+def spawns_trajectory_controller() -> PythonExpression:
+    robot_ip, interface, controller = (LaunchConfiguration(name) for name in ("robot_ip", "command_interface", "controller"))
+    wanted = ["'", controller, "' == 'joint_trajectory_controller' or ('", controller, "' == 'auto' and '", interface, "' == 'joint')"]
+    return PythonExpression(["'", robot_ip, "' != '' and (", *wanted, ")"])
+
+
 def generate_launch_description() -> LaunchDescription:
     robot_ip = LaunchConfiguration("robot_ip")
     lockstep = LaunchConfiguration("lockstep")
     simulated = EqualsSubstitution(robot_ip, "")
     interface, controller, controllers_yaml = (LaunchConfiguration(name) for name in ("command_interface", "controller", "controllers_yaml"))
-    chosen = ["'", controller, "' == 'joint_trajectory_controller' or ('", controller, "' == 'auto' and '", interface, "' == 'joint')"]
-    spawned = PythonExpression(["'", robot_ip, "' != '' and (", *chosen, ")"])
     arguments = [
         DeclareLaunchArgument("robot_ip", default_value="", description="Address of the real FR3; empty runs MuJoCo instead."),
         DeclareLaunchArgument("task", default_value="slide", description="Task of the simulated scene."),
@@ -95,7 +99,7 @@ def generate_launch_description() -> LaunchDescription:
         executable="spawner",
         output="screen",
         arguments=["fr3_arm_controller", "--controller-manager-timeout", "60"],
-        condition=IfCondition(spawned),
+        condition=IfCondition(spawns_trajectory_controller()),
     )
     gripper = Node(
         package="cdp_policy_node",

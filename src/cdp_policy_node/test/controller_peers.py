@@ -131,15 +131,23 @@ class CrispJointPeer(AlonePeer, Peer):
     """CartesianController, ``target_joint``: by position in the message, whatever the names."""
 
     message = JointState
+    joints = FR3.joint_names
+
+    def __init__(self, node, topic):
+        super().__init__(node, topic)
+        node.declare_parameter("joints", list(self.joints))
 
     def wrong(self, msg):
         if len(msg.position) != 7 or len(msg.velocity) != 7:
             return "positions or velocities missing"
-        if list(msg.name) != list(FR3.joint_names):
-            return "joints in another order"
-        if self.accepted and np.any(np.abs(np.subtract(msg.position, self.accepted[-1].position)) > FR3.dq_max_rad_s * 0.011):
-            return "discontinuous positions"
-        return None
+        q = np.array([msg.position[self.joints.index(name)] for name in FR3.joint_names])
+        return in_order_and_continuous(q, msg.position, self.accepted and self.accepted[-1].position)
+
+
+class CrispReversedPeer(CrispJointPeer):
+    """One whose parameter ``joints`` begins at the hand."""
+
+    joints = FR3.joint_names[::-1]
 
 
 class ForwardPeer(Peer):
@@ -157,11 +165,7 @@ class ForwardPeer(Peer):
         if len(msg.data) != len(self.joints):
             return "command size does not match number of interfaces"
         q = np.array([msg.data[self.joints.index(name)] for name in FR3.joint_names])
-        if FR3.position_violation(q, 0.0) is not None:
-            return "joints in another order"
-        if self.accepted and np.any(np.abs(np.subtract(msg.data, self.accepted[-1].data)) > FR3.dq_max_rad_s[::-1] * 0.011):
-            return "discontinuous positions"
-        return None
+        return in_order_and_continuous(q, msg.data, self.accepted and self.accepted[-1].data)
 
 
 class ServoPeer:
@@ -209,6 +213,16 @@ class TwistPeer(Peer):
 
 class ServoTwistPeer(ServoPeer, TwistPeer):
     number = 1
+
+
+def in_order_and_continuous(q, raw, last):
+    """``q``: what the controller makes of the numbers ``raw``; ``last``: the numbers before."""
+    if FR3.position_violation(q, 0.0) is not None:
+        return "joints in another order"
+    # No stamp, so no time: the greatest joint speed for a tick and a tenth.
+    if last and np.any(np.abs(np.subtract(raw, last)) > FR3.dq_max_rad_s.max() * 0.011):
+        return "discontinuous positions"
+    return None
 
 
 def values(msg, names):

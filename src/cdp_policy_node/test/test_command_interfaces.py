@@ -6,13 +6,15 @@ import controller_peers as peers
 import numpy as np
 import pytest
 from cdp_ros.stamps import ns_to_stamp
-from command_rig import TICK_NS, Rig
+from command_rig import POSITION, ROTATION, TICK_NS, Rig
 from geometry_msgs.msg import PoseStamped
 from std_msgs.msg import String
 from trajectory_msgs.msg import JointTrajectory
 
 from cdp.config import ConfigError
+from cdp.geometry import matrix_to_quat, quat_to_matrix
 from cdp_franka.guard_config import GuardConfig
+from cdp_franka.rotation import turn_between, turn_matrix
 from cdp_policy_node.command.build import NAMES
 from cdp_policy_node.command.config import TAKES, CommandConfig
 
@@ -24,6 +26,7 @@ PEERS = [
     ("cartesian_impedance", "cartesian_impedance_example_controller", IMPEDANCE, peers.PosePeer),
     ("crisp_pose", "cartesian_impedance_controller", "/target_pose", peers.CrispPosePeer),
     ("crisp_joint", "joint_impedance_controller", "/target_joint", peers.CrispJointPeer),
+    ("crisp_joint", "joint_impedance_controller", "/target_joint", peers.CrispReversedPeer),
     ("forward_position", "forward_position_controller", "/forward_position_controller/commands", peers.ForwardPeer),
     ("servo_twist", "servo_node", "/servo_node/delta_twist_cmds", peers.ServoTwistPeer),
     ("servo_pose", "servo_node", "/servo_node/pose_target_cmds", peers.ServoPosePeer),
@@ -44,7 +47,7 @@ def rig():
         one.close()
 
 
-@pytest.mark.parametrize(("controller", "name", "topic", "kind"), PEERS, ids=[p[0] for p in PEERS])
+@pytest.mark.parametrize(("controller", "name", "topic", "kind"), PEERS, ids=[p[3].__name__ for p in PEERS])
 def test_a_motion_of_the_guard_is_taken_whole(rig, robot_environment, controller, name, topic, kind):
     bench = rig(controller)
     peer = kind(bench.add(name), topic)
@@ -147,7 +150,7 @@ def test_a_second_publisher_is_named_and_crisp_would_ignore_both(rig):
     bench.ready()
 
 
-@pytest.mark.parametrize(("controller", "name", "topic", "kind"), PEERS, ids=[p[0] for p in PEERS])
+@pytest.mark.parametrize(("controller", "name", "topic", "kind"), PEERS, ids=[p[3].__name__ for p in PEERS])
 def test_a_controller_that_is_not_there_is_asked_for_by_name(rig, robot_environment, controller, name, topic, kind):
     problem = rig(controller).output.problem()
     assert topic in problem
@@ -207,6 +210,22 @@ def test_servo_in_joystick_units_is_refused(rig, robot_environment):
     peers.ServoTwistPeer(bench.add("servo_node"), "/servo_node/delta_twist_cmds", units="unitless")
     bench.until(lambda: "unitless" in (bench.output.problem() or ""), bench.output.problem, bench.output.check)
     assert "speed_units" in bench.output.problem()
+
+
+def test_twists_bring_an_arm_that_only_integrates_them_to_the_target(rig, robot_environment):
+    """Catches a twist of the wrong sign, in the wrong frame, and one without the pull by which the arm's lag does not add up."""
+    bench = rig("servo_twist")
+    peer = peers.ServoTwistPeer(bench.add("servo_node"), "/servo_node/delta_twist_cmds")
+    bench.ready()
+    bench.engage()
+    position, rotation = POSITION + np.array([0.01, -0.005, 0.0]), turn_matrix(np.array([0.0, 0.03, 0.05])) @ ROTATION
+    for _ in range(250):
+        bench.pose = position, matrix_to_quat(rotation)
+        bench.tick(peer)
+        linear, angular = (peers.values(part, "xyz") for part in (peer.accepted[-1].twist.linear, peer.accepted[-1].twist.angular))
+        position, rotation = position + 0.01 * linear, turn_matrix(0.01 * angular) @ rotation
+    assert np.linalg.norm(position - bench.sent[-1].position_m) < 1e-3
+    assert np.linalg.norm(turn_between(rotation, quat_to_matrix(bench.sent[-1].quat_xyzw))) < 1e-3
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from cdp_policy_node.command.config import CommandConfig
 from cdp_policy_node.command.crisp_joint import CrispJointCommand
 from cdp_policy_node.command.forward import ForwardPositionCommand
 from cdp_policy_node.command.interface import CommandInterface
+from cdp_policy_node.command.joint_order import JointOrder
 from cdp_policy_node.command.manager import ControllerManager
 from cdp_policy_node.command.output import CommandOutput
 from cdp_policy_node.command.peer import Peer, spawn
@@ -67,9 +68,9 @@ def _interface(node: Node, chosen: str, peer: Peer, config: CommandConfig, guard
     if chosen == "joint_trajectory_controller":
         return JointTrajectoryCommand(node, peer, joints, config.point_lead_periods * period_s)
     if chosen == "crisp_joint":
-        return CrispJointCommand(node, peer, joints)
+        return CrispJointCommand(node, peer, JointOrder(node, name, joints))
     if chosen == "forward_position":
-        return ForwardPositionCommand(node, peer, joints, name)
+        return ForwardPositionCommand(node, peer, JointOrder(node, name, joints, forward.EXPECTED))
     if chosen == "servo_twist":
         return ServoCommand(node, TwistCommand(node, peer, guard.base_frame, config.servo_gain_per_s), name, "TWIST")
     pose = PoseCommand(node, peer, guard.base_frame)
