@@ -405,8 +405,8 @@ def test_lock_step_waits_for_the_source_gives_up_on_a_dead_one_and_follows_simul
         bench.until(lambda: bench.step(image_ns).state == State.POLICY, "the policy is followed")
         assert bench.ns < image_ns + 80 * MS
 
-        # Three images 100 ms apart, each answered late in wall time: the guard waits, and simulated time does not suffer.
-        for _ in range(3):
+        # Four images 100 ms apart, each answered late in wall time: the guard waits, and simulated time does not suffer.
+        for _ in range(4):
             previous_ns = image_ns
             while bench.ns + 10 * MS < previous_ns + 100 * MS:
                 bench.step(previous_ns)
@@ -418,8 +418,8 @@ def test_lock_step_waits_for_the_source_gives_up_on_a_dead_one_and_follows_simul
             bench.actions[Source.POLICY].publish(chunk(image_ns, goal, Source.POLICY))
             bench.until(bench.answered, "the answer")
         assert bench.statuses[-1].state == State.POLICY
-        # An S-curve over 5 cm takes 0.40 s at the default limits, and 0.37 s of simulated time have gone.
-        assert bench.position()[1] == pytest.approx(goal[1], abs=4e-3)
+        # An S-curve over 5 cm takes 0.40 s at the default limits.
+        assert bench.position()[1] == pytest.approx(goal[1], abs=2e-3)
         steps = np.diff([stamp_to_ns(c.header.stamp) for c in bench.commands])
         assert np.all(steps == 10 * MS)
         assert_smooth(bench.commands)
