@@ -10,10 +10,11 @@ import termios
 import numpy as np
 import pytest
 
+from cdp.evaluation.parts import Prompt, Recording, Run
 from cdp.evaluation.persons import Answers, Simulated, TerminalPerson
 from cdp.evaluation.plan import Candidate, make_plan
 from cdp.evaluation.results import EvaluationError, load_evaluation, open_evaluation
-from cdp.evaluation.session import Prompt, Recording, Run, Session
+from cdp.evaluation.session import Session
 from cdp.evaluation.starts import StartPictures, undescribed
 from cdp.evaluation.terminal import TerminalKeys
 

@@ -14,10 +14,11 @@ from cdp.bundle import Bundle
 from cdp.bundle.manifest import MANIFEST, sha256_of
 from cdp.config import ConfigError
 from cdp.evaluation.compare import compare, text_table
+from cdp.evaluation.parts import Person
 from cdp.evaluation.persons import Answers, Simulated, TerminalPerson
 from cdp.evaluation.plan import Candidate, make_plan
 from cdp.evaluation.results import NAME, Evaluation, EvaluationError, open_evaluation
-from cdp.evaluation.session import Person, Session
+from cdp.evaluation.session import Session
 from cdp.evaluation.sheet import PAGE, PICTURES, write_sheet
 from cdp.evaluation.starts import StartPictures, undescribed
 from cdp_franka_sim.ros_launch import isolated_environment, launched

@@ -11,9 +11,9 @@ from rclpy.action import ActionClient
 from rclpy.node import Node
 from std_srvs.srv import Trigger
 
+from cdp.evaluation.parts import SUCCESS, Run
 from cdp.evaluation.persons import ABORT
 from cdp.evaluation.results import EvaluationError
-from cdp.evaluation.session import SUCCESS, Run
 from cdp_franka_sim.ros_calls import PEER_DEADLINE_S, SERVICE_DEADLINE_S, Caller
 
 REASONS = {getattr(RunPolicy.Result, name): name.removeprefix("REASON_").lower() for name in dir(RunPolicy.Result) if name.startswith("REASON_")}

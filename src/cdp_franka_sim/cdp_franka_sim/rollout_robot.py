@@ -23,9 +23,9 @@ from sensor_msgs.msg import Image
 from std_srvs.srv import SetBool, Trigger
 
 from cdp.data.images import ImageError, decode_raw
+from cdp.evaluation.parts import Recording, Run
 from cdp.evaluation.plan import Candidate
 from cdp.evaluation.results import EvaluationError
-from cdp.evaluation.session import Recording, Run
 from cdp.geometry import FloatArray
 from cdp_franka_sim.policy_run import PolicyRun
 from cdp_franka_sim.ros_calls import PEER_DEADLINE_S, Caller, Interrupt
@@ -50,7 +50,7 @@ class RolloutSettings:
 
 
 class RolloutRobot:
-    """See :class:`cdp.evaluation.session.Robot`. ``hand_m`` gives where the hand belongs at the start that a seed draws."""
+    """See :class:`cdp.evaluation.parts.Robot`. ``hand_m`` gives where the hand belongs at the start that a seed draws."""
 
     def __init__(
         self, settings: RolloutSettings, alive: Callable[[], None], interrupt: Interrupt, hand_m: Callable[[int], FloatArray] | None = None

@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TextIO
 
+from cdp.evaluation.parts import ENGAGE, GO, NO, NOT_THE_POLICYS, OVERLAY, QUIT, REDO, SUCCESS, YES, Prompt, Run
 from cdp.evaluation.results import EvaluationError
-from cdp.evaluation.session import ENGAGE, GO, NO, NOT_THE_POLICYS, OVERLAY, QUIT, REDO, SUCCESS, YES, Prompt, Run
 from cdp.evaluation.terminal import TerminalKeys
 
 ABORT = "abort"
