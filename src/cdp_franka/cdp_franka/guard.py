@@ -22,13 +22,17 @@ from cdp_franka.guard_robot import RobotState, engage_problem, state_problem
 from cdp_franka.guard_sources import SourceTrack, check_form, check_jump, check_time
 from cdp_franka.guard_types import ActionData, Finding, GuardOutput, Reason, Source, State
 from cdp_franka.joint_tracker import JointTracker
-from cdp_franka.rotation import quat_of
+from cdp_franka.rotation import quat_of, small_turn
 
 # What GuardCore.waiting_for answers where it is a source that is waited for.
 SOURCE_WORDS = tuple(f"the {source.name.lower()}" for source in Source)
 
 # Share of the acceleration limits for the curve through the rows; the rest is for coming back to it.
 _BEND = 0.5
+# A command this close to its curve goes on from the curve.
+_NEAR_M = 0.05
+_NEAR_RAD = 0.3
+_FOLLOWED = {State.OPERATOR: Source.OPERATOR, State.POLICY: Source.POLICY}
 
 _HOLDS = "the last target is held"
 _ENGAGE = "call /cdp/guard/engage to go on from the measured pose"
@@ -202,7 +206,7 @@ class GuardCore:
             return "joint states"
         if self._robot.pose_ns is None or self._robot.pose_ns < tick_ns:
             return "the measured pose"
-        followed = {State.OPERATOR: Source.OPERATOR, State.POLICY: Source.POLICY}.get(self._state)
+        followed = _FOLLOWED.get(self._state)
         if followed is not None and not self._tracks[followed].answered(observation_ns):
             return SOURCE_WORDS[list(Source).index(followed)]
         return None
@@ -280,12 +284,12 @@ class GuardCore:
 
     def _look_ahead(self, now_ns: int) -> None:
         """Fault where the stop of what is commanded would end too close to a link or to the table."""
-        if self._state is State.FAULT or self._motion is None or self._robot.q_rad is None or self._robot.pose is None:
+        if self._state is State.FAULT or self._motion is None or self._robot.q_rad is None:
             return
         if self._joints is not None:
             finding = self._collision.of_joints(self._joints.q_at_rest_rad, self._robot.q_rad, now_ns)
         else:
-            finding = self._collision.of_pose(self._motion.pose_at_rest, self._robot.pose, self._robot.q_rad, now_ns)
+            finding = self._collision.of_pose(self._motion.pose_at_rest, self._robot.q_rad, now_ns)
         if finding is not None:
             self._fail(finding)
 
@@ -307,12 +311,23 @@ class GuardCore:
         if track.source is Source.POLICY and (self._operator_in_control or self._policy_waits):
             return
         bends = _BEND * self.config.linear_acceleration_m_s2, _BEND * self.config.angular_acceleration_rad_s2
-        motion = ChunkMotion(action.rows, action.start_stamp_ns, action.dt_s, commanded, now_ns, bends)
+        motion = ChunkMotion(action.rows, action.start_stamp_ns, action.dt_s, self._anchor(track, commanded, now_ns), now_ns, bends)
         finding = check_jump(motion, commanded.pose, self.config, now_ns)
         if finding is not None:
             self._refuse(track, finding)
             return
         track.motion, track.motion_dt_ns, track.refusal = motion, to_ns(action.dt_s), None
+
+    def _anchor(self, track: SourceTrack, commanded: PoseMotion, now_ns: int) -> PoseMotion:
+        """Where a new chunk begins: on the curve that is being followed, while the command is close to it, else at the command.
+
+        Beginning at the command each time would forget how far that is behind: single rows towards one place would be circled.
+        """
+        if track.motion is None or _FOLLOWED.get(self._state) is not track.source:
+            return commanded
+        curve = track.motion.at(now_ns)
+        near = math.dist(curve.pose.position_m, commanded.pose.position_m) <= _NEAR_M
+        return curve if near and small_turn(curve.pose.rotation, commanded.pose.rotation) <= _NEAR_RAD else commanded
 
     def _choose(self, now_ns: int) -> SourceTrack | None:
         """The source to follow now; sets state and reason."""

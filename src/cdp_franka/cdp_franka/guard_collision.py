@@ -14,10 +14,10 @@ from cdp_franka.arm_capsules import ArmModel, Clearance
 from cdp_franka.chunk import Pose, to_ns
 from cdp_franka.guard_config import GuardConfig
 from cdp_franka.guard_types import Finding, Reason
-from cdp_franka.kinematics import forward, joint_velocity, pose_error
+from cdp_franka.kinematics import forward_and_jacobian, joint_velocity_of, pose_error
 
-# At 100 Hz every tick; a faster guard does not look more often.
-_PERIOD_S = 0.008
+# Between two looks the stop's end moves 5 mm at the default speed.
+_PERIOD_S = 0.02
 # An arm that is inside a margin may stay and leave; it comes no closer than this to where it was at best.
 _GIVE_M = 0.002
 _LOST_RAD = 0.5
@@ -45,17 +45,17 @@ class CollisionWatch:
         self._looked_ns = now_ns
         return self._judge(at_rest_rad, measured_rad)
 
-    def of_pose(self, at_rest: Pose, measured: Pose, measured_rad: FloatArray, now_ns: int) -> Finding | None:
-        """The same of a pose, for which joint angles are predicted; ``measured``: the pose that belongs to ``measured_rad`` (7,)."""
+    def of_pose(self, at_rest: Pose, measured_rad: FloatArray, now_ns: int) -> Finding | None:
+        """The same of a pose, for which joint angles are predicted."""
         if self._looked_ns is not None and 0 <= now_ns - self._looked_ns < to_ns(_PERIOD_S):
             return None
         self._looked_ns = now_ns
         q = self._predicted
         if q is None or float(np.max(np.abs(q - measured_rad))) > _LOST_RAD:
             q = measured_rad
-        position, rotation = forward(q)
+        position, rotation, jac = forward_and_jacobian(q)
         step = pose_error(position, rotation, at_rest.position_m, at_rest.rotation)
-        self._predicted = q + joint_velocity(q, step, self._config.ik_damping, measured_rad, 1.0)
+        self._predicted = q + joint_velocity_of(jac, q, step, self._config.ik_damping, measured_rad, 1.0)
         return self._judge(self._predicted, measured_rad)
 
     def _judge(self, ahead_rad: FloatArray, measured_rad: FloatArray) -> Finding | None:

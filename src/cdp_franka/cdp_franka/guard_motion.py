@@ -19,7 +19,7 @@ from cdp.geometry import FloatArray
 from cdp_franka.chunk import Pose, PoseMotion
 from cdp_franka.guard_config import GuardConfig
 from cdp_franka.limiter import Bounds, JerkLimited, Reference, clip_length
-from cdp_franka.rotation import orthonormal, turn_between, turn_matrix
+from cdp_franka.rotation import orthonormal, small_turn, turn_between, turn_matrix
 
 _LIMITED_M = 2e-3
 _LIMITED_RAD = 2e-2
@@ -86,8 +86,7 @@ class CartesianMotion:
         self._turn.follow_vector(Reference(error, angular, bend), angular_bounds, dt_s)
         self._rebase()
         behind_m = math.dist(wanted.pose.position_m.tolist(), self._place.position)
-        behind_rad = float(np.linalg.norm(turn_between(self._rotation, wanted.pose.rotation)))
-        return behind_m > _LIMITED_M or behind_rad > _LIMITED_RAD
+        return behind_m > _LIMITED_M or small_turn(self._rotation, wanted.pose.rotation) > _LIMITED_RAD
 
     def stop(self, dt_s: float) -> None:
         """Step of ``dt_s`` towards rest."""

@@ -10,7 +10,7 @@ import numpy as np
 from cdp.geometry import FloatArray
 from cdp_franka.chunk import Pose, PoseMotion, at_rest
 from cdp_franka.guard_config import GuardConfig
-from cdp_franka.rotation import turn_between, turn_matrix
+from cdp_franka.rotation import small_turn, turn_between, turn_matrix
 
 # A reference that is this far ahead waits: where the arm is held back, corners are not cut.
 _WAIT_M = 0.01
@@ -42,8 +42,7 @@ class Trace:
 
 
 def _apart(a: Pose, b: Pose) -> bool:
-    step = float(np.linalg.norm(b.position_m - a.position_m))
-    return step > _TRACE_STEP_M or float(np.linalg.norm(turn_between(a.rotation, b.rotation))) > _TRACE_STEP_RAD
+    return math.dist(a.position_m, b.position_m) > _TRACE_STEP_M or small_turn(a.rotation, b.rotation) > _TRACE_STEP_RAD
 
 
 def way_up(pose: Pose, config: GuardConfig) -> list[Pose]:

@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike
 from cdp.geometry import FloatArray
 from cdp_franka.chunk import Pose
 from cdp_franka.guard_config import GuardConfig
-from cdp_franka.kinematics import forward, joint_velocity, pose_error
+from cdp_franka.kinematics import forward, forward_and_jacobian, joint_velocity_of, pose_error
 from cdp_franka.limiter import AxisBounds, JerkLimited, Reference
 from cdp_franka.stopping import AxisState, Phases, along
 
@@ -79,10 +79,11 @@ class JointTracker:
     def follow(self, target: Pose, twist: FloatArray, dt_s: float) -> tuple[float, float]:
         """Step of ``dt_s`` > 0 towards ``target``, which moves with ``twist`` (6,). Returns how far it stays behind: metres and radians."""
         config = self._config
-        position, rotation = forward(self._wanted)
+        position, rotation, jac = forward_and_jacobian(self._wanted)
         # What is left when the twist has done its part of the step.
         error = pose_error(position, rotation, target.position_m, target.rotation) - dt_s * twist
-        dq = joint_velocity(self._wanted, twist + _ERROR_GAIN_PER_S * error, config.ik_damping, config.posture_rad, config.posture_gain_per_s)
+        wanted = twist + _ERROR_GAIN_PER_S * error
+        dq = joint_velocity_of(jac, self._wanted, wanted, config.ik_damping, config.posture_rad, config.posture_gain_per_s)
         # One factor for all joints keeps the direction of the end effector's motion.
         dq = dq * min(1.0, float(np.min(self._speed / np.maximum(np.abs(dq), 1e-9))))
         ddq = (dq - self._wanted_dq) / dt_s

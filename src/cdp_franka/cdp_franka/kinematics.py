@@ -22,6 +22,7 @@ _FLANGE_M = 0.107
 _HAND_TURN_RAD = -math.pi / 4
 _TCP_M = 0.1034
 _PROJECTOR_DAMPING = 1e-5
+_EYE = np.eye(6)
 
 # The pose that Franka calls "ready".
 READY_RAD = (0.0, -math.pi / 4, 0.0, -3 * math.pi / 4, 0.0, math.pi / 2, math.pi / 4)
@@ -70,10 +71,15 @@ def forward(q_rad: ArrayLike) -> tuple[FloatArray, FloatArray]:
 
 def jacobian(q_rad: ArrayLike) -> FloatArray:
     """Geometric Jacobian (6, 7) of ``fr3_hand_tcp``: joint velocities to linear [m/s], then angular [rad/s] velocity, in the base frame."""
+    return forward_and_jacobian(q_rad)[2]
+
+
+def forward_and_jacobian(q_rad: ArrayLike) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Both :func:`forward` and :func:`jacobian` for the price of one."""
     frames, tcp = joint_frames(q_rad)
     axes, origins = frames[:, :3, 2], frames[:, :3, 3]
     (ax, ay, az), (rx, ry, rz) = axes.T, (tcp[:3, 3] - origins).T
-    return np.array([ay * rz - az * ry, az * rx - ax * rz, ax * ry - ay * rx, ax, ay, az])
+    return tcp[:3, 3], tcp[:3, :3], np.array([ay * rz - az * ry, az * rx - ax * rz, ax * ry - ay * rx, ax, ay, az])
 
 
 def pose_error(position_m: FloatArray, rotation: FloatArray, to_position_m: FloatArray, to_rotation: FloatArray) -> FloatArray:
@@ -87,9 +93,15 @@ def joint_velocity(q_rad: ArrayLike, twist: ArrayLike, damping: float, posture_r
     Damped least squares, J^T (J J^T + damping^2 I)^-1 (Wampler 1986; Nakamura and Hanafusa 1986), plus a pull towards ``posture_rad`` (7,) in the
     null space of the Jacobian. ``damping`` bounds the joint velocities near singularities by |twist| / (2 damping).
     """
-    jac = jacobian(q_rad)
+    return joint_velocity_of(jacobian(q_rad), np.asarray(q_rad, dtype=np.float64), twist, damping, posture_rad, posture_gain_per_s)
+
+
+def joint_velocity_of(
+    jac: FloatArray, q_rad: FloatArray, twist: ArrayLike, damping: float, posture_rad: ArrayLike, posture_gain_per_s: float
+) -> FloatArray:
+    """:func:`joint_velocity` with the Jacobian (6, 7) at hand."""
     gram = jac @ jac.T
-    pull = posture_gain_per_s * (np.asarray(posture_rad, dtype=np.float64) - np.asarray(q_rad, dtype=np.float64))
+    pull = posture_gain_per_s * (np.asarray(posture_rad, dtype=np.float64) - q_rad)
     # A projector with next to no damping keeps the posture from disturbing the end effector.
-    free = pull - jac.T @ np.linalg.solve(gram + _PROJECTOR_DAMPING**2 * np.eye(6), jac @ pull)
-    return np.asarray(jac.T @ np.linalg.solve(gram + damping**2 * np.eye(6), np.asarray(twist, dtype=np.float64)) + free)
+    free = pull - jac.T @ np.linalg.solve(gram + _PROJECTOR_DAMPING**2 * _EYE, jac @ pull)
+    return np.asarray(jac.T @ np.linalg.solve(gram + damping**2 * _EYE, np.asarray(twist, dtype=np.float64)) + free)

@@ -6,7 +6,7 @@ from scipy.spatial.transform import Rotation
 
 from cdp.actions import eef_row
 from cdp_franka.chunk import ChunkMotion, Pose, PoseMotion, at_rest
-from cdp_franka.rotation import orthonormal, quat_of, turn_between, turn_matrix
+from cdp_franka.rotation import orthonormal, quat_of, small_turn, turn_between, turn_matrix
 
 S = 1_000_000_000
 
@@ -18,6 +18,7 @@ def test_turns_agree_with_scipy_up_to_half_a_turn(axis, angle, seed):
     found = turn_between(start.as_matrix(), (turn * start).as_matrix())
     assert np.linalg.norm(found) == pytest.approx(angle, abs=1e-6)
     assert (Rotation.from_rotvec(found) * turn.inv()).magnitude() < 1e-6
+    assert small_turn(start.as_matrix(), (turn * start).as_matrix()) == pytest.approx(2 * np.sin(angle / 2), abs=1e-9)
     np.testing.assert_allclose(turn_matrix(turn.as_rotvec()), turn.as_matrix(), atol=1e-12)
 
 
