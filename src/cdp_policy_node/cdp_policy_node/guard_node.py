@@ -148,7 +148,7 @@ class GuardNode(Node):
         """A controller that comes back holds the arm where it is, which is not where the target has gone on to."""
         if self._guard.state is not State.REFUSING:
             self._guard.disengage(self._now_ns())
-            self.get_logger().error(f"disengaged: {problem}; nothing is sent; when that is done, engage again")
+            self.get_logger().error(f"disengaged: controller not ready, {problem}; nothing is sent; engage again when it is ready")
 
     def _on_retreat(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
         response.success, response.message = self._guard.retreat(self._now_ns()) if request.data else self._guard.cancel_retreat()

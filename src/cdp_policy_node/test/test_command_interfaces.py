@@ -9,7 +9,7 @@ from cdp_ros.stamps import ns_to_stamp
 from command_rig import POSITION, ROTATION, TICK_NS, Rig
 from geometry_msgs.msg import PoseStamped
 from std_msgs.msg import String
-from trajectory_msgs.msg import JointTrajectory
+from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from cdp.config import ConfigError
 from cdp.geometry import matrix_to_quat, quat_to_matrix
@@ -63,13 +63,11 @@ def test_a_motion_of_the_guard_is_taken_whole(rig, robot_environment, controller
 def point(q=0.1, dq=0.2, stamp_ns=2_000_000_000, lead_ns=TICK_NS):
     msg = JointTrajectory(joint_names=[f"fr3_joint{i + 1}" for i in range(7)])
     msg.header.stamp = ns_to_stamp(stamp_ns)
-    msg.points.append(peers_point(q, dq, lead_ns))
+    msg.points.append(one_point(q, dq, lead_ns))
     return msg
 
 
-def peers_point(q, dq, lead_ns):
-    from trajectory_msgs.msg import JointTrajectoryPoint
-
+def one_point(q, dq, lead_ns):
     made = JointTrajectoryPoint(positions=[0.0, -0.2 + q, 0.0, -2.3, 0.0, 2.1, 0.7], velocities=[0.0, dq, 0.0, 0.0, 0.0, 0.0, 0.0])
     made.time_from_start.nanosec = lead_ns
     return made
@@ -191,6 +189,33 @@ def test_a_controller_that_disappears_is_reported_once_and_may_come_back(rig):
     assert len(lost) == 2
     peers.JointTrajectoryPeer(bench.add("fr3_arm_controller"), JTC)
     bench.ready()
+
+
+def test_a_controller_that_starts_anew_between_two_looks_is_noticed(rig):
+    """It holds the arm where it is, which is not where the target is: as if it had been away for long."""
+    bench = rig("joint_trajectory_controller")
+    peer = peers.JointTrajectoryPeer(bench.add("fr3_arm_controller"), JTC)
+    bench.ready()
+    lost = []
+    bench.output.on_problem = lost.append
+    before = bench.node.get_subscriptions_info_by_topic(JTC)[0].endpoint_gid
+    peers.JointTrajectoryPeer(bench.add("fr3_arm_controller_again"), JTC)
+    peer.node.destroy_subscription(peer.subscription)
+    bench.until(lambda: before not in [info.endpoint_gid for info in bench.node.get_subscriptions_info_by_topic(JTC)], "the old one has gone")
+    assert bench.output.problem() is None, "for a look that knows nothing of the one before, all is well"
+    bench.output.check()
+    assert lost == ["it has started anew"]
+
+
+def test_another_guard_of_the_same_name_is_a_second_publisher(rig):
+    bench = rig("joint_trajectory_controller")
+    peers.JointTrajectoryPeer(bench.add("fr3_arm_controller"), JTC)
+    bench.ready()
+    twin = bench.apart("cdp_guard")
+    twin.create_publisher(JointTrajectory, JTC, 1)
+    bench.until(lambda: bench.output.problem() is not None, "the twin is seen")
+    assert "published by /cdp_guard too" in bench.output.problem()
+    twin.destroy_node()
 
 
 def test_the_order_of_a_forward_controller_is_asked_again_when_it_comes_back(rig):

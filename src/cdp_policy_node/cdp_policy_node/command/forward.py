@@ -33,7 +33,7 @@ class ForwardPositionCommand(TopicCommand):
 
     def prepare(self) -> None:
         """Ask for the order."""
-        self._order.prepare(super().problem() is None)
+        self._order.prepare(self.readers())
 
     def send(self, out: GuardOutput, now_ns: int, measured: Pose | None) -> None:
         """See :class:`CommandInterface`. Sends nothing while the order is not known."""

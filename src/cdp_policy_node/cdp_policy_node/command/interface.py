@@ -9,7 +9,7 @@ from rclpy.qos import QoSProfile
 
 from cdp_franka.chunk import Pose
 from cdp_franka.guard_types import GuardOutput
-from cdp_policy_node.command.peer import Peer, graph_problem
+from cdp_policy_node.command.peer import Peer, graph_problem, readers
 
 
 class CommandInterface(Protocol):
@@ -17,6 +17,9 @@ class CommandInterface(Protocol):
 
     def problem(self) -> str | None:
         """Why commands would not be taken, what is to be started, in words; None where all is well. Looks only, cheap enough for each second."""
+
+    def readers(self) -> frozenset[tuple[int, ...]]:
+        """Identifiers of those who read the commands."""
 
     def prepare(self) -> None:
         """Ask the peer what has to be known of it, without waiting. Called each second, and before the first command."""
@@ -36,6 +39,10 @@ class TopicCommand:
     def problem(self) -> str | None:
         """See :class:`CommandInterface`."""
         return graph_problem(self._node, self._peer)
+
+    def readers(self) -> frozenset[tuple[int, ...]]:
+        """See :class:`CommandInterface`."""
+        return readers(self._node, self._peer)
 
     def prepare(self) -> None:
         """Nothing has to be known."""

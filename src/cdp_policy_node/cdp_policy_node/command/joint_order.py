@@ -16,13 +16,15 @@ class JointOrder:
     def __init__(self, node: Node, controller: str, joint_names: tuple[str, ...], expected: dict[str, Any] | None = None) -> None:
         self._controller, self._joint_names, self._expected = controller, joint_names, expected or {}
         self._question = ParameterQuestion(node, controller, ("joints", *self._expected))
+        self._readers: frozenset[tuple[int, ...]] = frozenset()
 
-    def prepare(self, there: bool) -> None:
-        """Ask while the controller is ``there``; ask again when it has gone and come back."""
-        if there:
-            self._question.ask()
-        else:
+    def prepare(self, readers: frozenset[tuple[int, ...]]) -> None:
+        """Ask; ask again when those who read the commands are others."""
+        if readers != self._readers:
             self._question.forget()
+        self._readers = readers
+        if readers:
+            self._question.ask()
 
     def problem(self) -> str | None:
         """Why nothing can be sent in the controller's order, in words."""

@@ -10,6 +10,7 @@ from typing import Any
 
 from rclpy.node import Node
 
+from cdp_policy_node.command.ask import Question
 from cdp_policy_node.command.peer import Peer
 
 
@@ -19,48 +20,34 @@ class ControllerManager:
     def __init__(self, node: Node, namespace: str, peer: Peer) -> None:
         self._peer = peer
         self._manager = f"{namespace.rstrip('/')}/controller_manager"
-        self._pending: Any = None
         self._controllers: dict[str, Any] | None = None
-        self._client: Any = None
+        self._question: Question | None = None
+        if not peer.controller:
+            return
         try:
-            service = importlib.import_module("controller_manager_msgs.srv").ListControllers
+            self._service = importlib.import_module("controller_manager_msgs.srv").ListControllers
         except ImportError:
             return
-        self._service = service
-        self._client = node.create_client(service, f"{self._manager}/list_controllers")
+        self._question = Question(node, self._service, f"{self._manager}/list_controllers", self._on_answer)
 
     def prepare(self) -> None:
         """Ask anew, unless an answer is awaited."""
-        if self._client is None or not self._peer.controller:
-            return
-        if not self._client.service_is_ready():
-            self._controllers = self._pending = None
-        elif self._pending is None:
-            self._pending = self._client.call_async(self._service.Request())
-            self._pending.add_done_callback(self._on_answer)
+        if self._question is not None and not self._question.ask(self._service.Request()):
+            self._controllers = None
 
     def problem(self) -> str | None:
         """What is wrong with the controller, by the manager's newest answer."""
         if self._controllers is None:
             return None
-        name = self._peer.controller
+        name, start = self._peer.controller, self._peer.start
         found = self._controllers.get(name)
         if found is None:
-            loaded = ", ".join(sorted(self._controllers)) or "none"
-            return f"{self._manager} has no controller {name!r} (it has {loaded}); {self._peer.start}"
-        if self._peer.plugin and found.type != self._peer.plugin:
-            return f"{name} is a {found.type}, not a {self._peer.plugin}; set controller_name to one that is, or {self._peer.start}"
-        if found.state != "active":
-            return f"{name} is {found.state}, and drops every command; {activate(name) if found.state == 'inactive' else self._peer.start}"
-        return None
+            return f"{self._manager} has no controller {name!r}, it has {', '.join(sorted(self._controllers)) or 'none'}; {start}"
+        if found.type != self._peer.plugin:
+            return f"{name} is a {found.type}, not a {self._peer.plugin}; set controller_name to one that is, or {start}"
+        if found.state == "inactive":
+            return f"{name} is inactive and drops every command; activate it: ros2 control switch_controllers --activate {name}"
+        return None if found.state == "active" else f"{name} is {found.state}; {start}"
 
-    def _on_answer(self, future: Any) -> None:
-        if future is self._pending:
-            self._pending = None
-            if future.result() is not None:
-                self._controllers = {controller.name: controller for controller in future.result().controller}
-
-
-def activate(controller: str) -> str:
-    """How to activate a configured controller."""
-    return f"activate it: ros2 control switch_controllers --activate {controller}"
+    def _on_answer(self, response: Any) -> None:
+        self._controllers = {controller.name: controller for controller in response.controller}

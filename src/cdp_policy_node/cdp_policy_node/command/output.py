@@ -26,6 +26,7 @@ class CommandOutput:
         self._interface, self._manager = interface, manager
         # What was found at the last look; not even None before the first.
         self._found: str | None = ""
+        self._readers: frozenset[tuple[int, ...]] = frozenset()
         self.on_problem: Callable[[str], None] = lambda problem: None
         # Wall time: a controller can be missing before simulated time runs.
         node.create_timer(_CHECK_S, self.check, clock=Clock(clock_type=ClockType.STEADY_TIME))
@@ -42,7 +43,11 @@ class CommandOutput:
         """Look once; called each second."""
         self._interface.prepare()
         self._manager.prepare()
-        problem = self.problem()
+        readers = self._interface.readers()
+        # One that has started anew holds the arm where it is, as one that went and came back.
+        replaced = None if self._readers <= readers else "it has started anew"
+        self._readers = readers
+        problem = self.problem() or replaced
         if problem == self._found:
             return
         self._found = problem

@@ -8,7 +8,9 @@ from typing import Any
 from rclpy.node import Node
 
 # They read a command topic without being a controller.
-_ONLOOKERS = ("_ros2cli", "rosbag2", "cdp_recorder", "_NODE_NAME_UNKNOWN_")
+_ONLOOKERS = ("_ros2cli", "rosbag2", "cdp_recorder", "rviz", "rqt", "foxglove_bridge", "rosbridge")
+# The endpoint is known and its node not yet.
+_UNKNOWN = "_NODE_NAME_UNKNOWN_"
 
 
 @dataclass(frozen=True)
@@ -26,18 +28,28 @@ class Peer:
     plugin: str = ""
 
 
+def readers(node: Node, peer: Peer) -> frozenset[tuple[int, ...]]:
+    """Identifiers of those who read the topic with the right type: a peer that starts anew has another."""
+    return frozenset(tuple(info.endpoint_gid) for info in _readers(node, peer) if info.topic_type == peer.topic_type)
+
+
 def graph_problem(node: Node, peer: Peer) -> str | None:
     """What keeps ``peer`` from hearing ``node``, of all that the ROS graph shows: no reader, one of another type, a second publisher."""
-    readers = [info for info in node.get_subscriptions_info_by_topic(peer.topic) if not info.node_name.startswith(_ONLOOKERS)]
-    if not any(info.topic_type == peer.topic_type for info in readers):
-        found = ", ".join(sorted(f"{_name(info)} reads it as {info.topic_type}" for info in readers)) or "nobody reads it"
-        return f"{peer.topic} ({peer.topic_type}): {found}; {peer.start}"
-    own = (node.get_name(), node.get_namespace())
-    writers = [info for info in node.get_publishers_info_by_topic(peer.topic) if not info.node_name.startswith("_NODE_NAME_UNKNOWN_")]
-    others = sorted({_name(info) for info in writers if (info.node_name, info.node_namespace) != own})
-    if others:
-        return f"{peer.topic}: published by {', '.join(others)} too, and the guard has to be the only one; stop that"
+    found = _readers(node, peer)
+    if not any(info.topic_type == peer.topic_type for info in found):
+        others = ", ".join(sorted(f"{_name(info)} reads it as {info.topic_type}" for info in found)) or "nobody reads it"
+        return f"{peer.topic} ({peer.topic_type}): {others}; {peer.start}"
+    writers = [_name(info) for info in node.get_publishers_info_by_topic(peer.topic) if info.node_name != _UNKNOWN]
+    own = f"{node.get_namespace().rstrip('/')}/{node.get_name()}"
+    if own in writers:
+        writers.remove(own)
+    if writers:
+        return f"{peer.topic}: published by {', '.join(sorted(set(writers)))} too, and the guard has to be the only one; stop that"
     return None
+
+
+def _readers(node: Node, peer: Peer) -> list[Any]:
+    return [info for info in node.get_subscriptions_info_by_topic(peer.topic) if not info.node_name.startswith((*_ONLOOKERS, _UNKNOWN))]
 
 
 def spawn(controller: str, config: str = "") -> str:

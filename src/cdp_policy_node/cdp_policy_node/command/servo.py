@@ -22,7 +22,7 @@ from cdp.geometry import FloatArray, quat_to_matrix
 from cdp_franka.chunk import Pose
 from cdp_franka.guard_types import GuardOutput
 from cdp_franka.rotation import turn_between
-from cdp_policy_node.command.ask import ParameterQuestion
+from cdp_policy_node.command.ask import ParameterQuestion, Question
 from cdp_policy_node.command.interface import CommandInterface, TopicCommand
 from cdp_policy_node.command.peer import Peer
 
@@ -69,9 +69,9 @@ class ServoCommand:
             ) from None
         self._command, self._servo, self._kind = command, servo, kind
         self._request = service.Request(command_type=getattr(service.Request, kind))
-        self._client = node.create_client(service, f"{servo}/switch_command_type")
+        self._question = Question(node, service, f"{servo}/switch_command_type", self._on_switched)
         self._units = ParameterQuestion(node, servo, (UNITS,)) if kind == "TWIST" else None
-        self._pending: Any = None
+        self._readers: frozenset[tuple[int, ...]] = frozenset()
         self._switched = False
 
     def problem(self) -> str | None:
@@ -88,28 +88,31 @@ class ServoCommand:
         units = self._units.answer[UNITS]
         return None if units == "speed_units" else f"{self._servo}: its {UNITS} is {units!r}; start it with {UNITS}: speed_units"
 
+    def readers(self) -> frozenset[tuple[int, ...]]:
+        """See :class:`CommandInterface`."""
+        return self._command.readers()
+
     def prepare(self) -> None:
-        """Switch Servo; switch it again when it has gone and come back."""
-        if self._command.problem() is not None:
-            self._switched, self._pending = False, None
+        """Switch Servo; switch it again when it has started anew."""
+        readers = self.readers()
+        if readers != self._readers:
+            self._switched = False
+            self._question.forget()
             if self._units is not None:
                 self._units.forget()
-            return
-        if self._units is not None:
+        self._readers = readers
+        if readers and self._units is not None:
             self._units.ask()
-        if not self._switched and self._pending is None and self._client.service_is_ready():
-            self._pending = self._client.call_async(self._request)
-            self._pending.add_done_callback(self._on_switched)
+        if readers and not self._switched:
+            self._question.ask(self._request)
 
     def send(self, out: GuardOutput, now_ns: int, measured: Pose | None) -> None:
         """See :class:`CommandInterface`. Sends nothing before Servo has agreed."""
         if self._switched:
             self._command.send(out, now_ns, measured)
 
-    def _on_switched(self, future: Any) -> None:
-        if future is self._pending:
-            self._pending = None
-            self._switched = future.result() is not None and bool(future.result().success)
+    def _on_switched(self, response: Any) -> None:
+        self._switched = bool(response.success)
 
 
 def _between(start: Pose, end: Pose) -> FloatArray:
