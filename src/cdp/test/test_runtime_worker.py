@@ -318,3 +318,17 @@ def test_chunks_go_on_from_what_the_robot_follows_only(runtime):
     chunk(), chunk()
     # Nothing before the first; none while the operator leads; the first after was planned when the last one was not followed.
     assert asked == [True, False, True, True, False]
+
+
+def test_a_tick_whose_states_never_come_is_not_answered(runtime):
+    robot = Robot(runtime, InlineWorker)
+    robot.frames(9)
+    robot.answers.clear()
+    silent = [robot.now + k * FRAME for k in range(4)]
+    for stamp in silent:
+        robot.answers += robot.session.add_image(stamp, IMAGE, stamp)
+    # The first is a tick without its states, the fourth the next tick: the first is given up.
+    robot.now = silent[-1]
+    for stream, value in SAMPLES.items():
+        robot.answers += robot.session.add_sample(stream, robot.now, value, robot.now)
+    assert stamps(robot.answers) == silent[-1:]

@@ -8,17 +8,15 @@ networks run in a thread of their own, which hands each chunk back to the execut
 
 from __future__ import annotations
 
-from collections import deque
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from ament_index_python.packages import get_package_share_directory
-from cdp_msgs.msg import ActionChunk, GuardStatus, PolicyStatus
+from cdp_msgs.msg import ActionChunk, GuardStatus
 from cdp_ros.main import run_node
 from cdp_ros.parameters import declare, read
-from cdp_ros.stamps import ns_to_stamp, stamp_to_ns
-from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from cdp_ros.stamps import stamp_to_ns
 from geometry_msgs.msg import PoseStamped
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.clock import Clock, ClockType
@@ -34,12 +32,12 @@ from cdp.data.images import ImageError
 from cdp.data.spec import LOWDIM_SOURCES
 from cdp.runtime import InferenceError, PolicyRuntime
 from cdp.runtime.planner import Planner
-from cdp.runtime.session import Answer, Chunk, Level, PolicySession, Schedule, Source, State
+from cdp.runtime.session import Answer, Level, PolicySession, Source, State
 from cdp.runtime.worker import ThreadWorker
-from cdp.statistics import percentiles
-from cdp_policy_node.policy_messages import STATUS_OF_STATE, action_chunk, image_of, positions_of
-from cdp_policy_node.policy_monitor import MONITOR_PARAMETERS, MonitorParameters, PolicyMonitor, diagnostic_values, fill_status, open_monitor
+from cdp_policy_node.policy_messages import action_chunk, image_of, positions_of
+from cdp_policy_node.policy_monitor import MONITOR_PARAMETERS, MonitorParameters, PolicyMonitor, open_monitor
 from cdp_policy_node.policy_parameters import LIVE_PARAMETERS, PolicyParameters, find_bundle, fixed_among
+from cdp_policy_node.policy_report import PolicyReport
 
 PACKAGE = "cdp_policy_node"
 IMAGE_KEY = "agentview_image"
@@ -47,7 +45,6 @@ IMAGE_DEPTH = 4
 STATE_DEPTH = 100
 CHECK_PERIOD_S = 0.05
 STATUS_PERIOD_S = 1.0
-LATENCIES_KEPT = 256
 
 
 class PolicyNode(LifecycleNode):
@@ -65,16 +62,12 @@ class PolicyNode(LifecycleNode):
         self._topics: list[Any] = []
         self._message = "not configured"
         self._sequence = 0
-        self._observation_ns = 0
-        self._inference_ms: deque[float] = deque(maxlen=LATENCIES_KEPT)
-        self._latency_ms: deque[float] = deque(maxlen=LATENCIES_KEPT)
         self._action = self.create_publisher(ActionChunk, "/cdp/action/policy", 20)
-        self._status = self.create_publisher(PolicyStatus, "/cdp/policy/status", 20)
-        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
+        self._report = PolicyReport(self)
         # By the machine's clock: a simulation that stands still must still be told apart from a dead node.
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self._check_timer = self.create_timer(CHECK_PERIOD_S, self._check, clock=steady)
-        self._status_timer = self.create_timer(STATUS_PERIOD_S, self._report, clock=steady)
+        self._status_timer = self.create_timer(STATUS_PERIOD_S, self._tell, clock=steady)
         self.add_on_set_parameters_callback(self._on_parameters)
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -95,9 +88,7 @@ class PolicyNode(LifecycleNode):
         """Begin an episode."""
         if self._session is None:
             return TransitionCallbackReturn.FAILURE
-        self._observation_ns = 0
-        self._inference_ms.clear()
-        self._latency_ms.clear()
+        self._report.begin()
         if self._monitor is not None:
             self._monitor.restart()
         self._session.withhold("")
@@ -282,13 +273,7 @@ class PolicyNode(LifecycleNode):
         within_s = 0.5 / observation.camera_rate_hz
         self._action.publish(action_chunk(answer, self._sequence, now_ns, self._settings.base_frame, observation.period_ns, within_s))
         self._sequence += 1
-        self._observation_ns = answer.observation_stamp_ns
-        if answer.chunk is not None:
-            self._count(answer.chunk)
-
-    def _count(self, chunk: Chunk) -> None:
-        self._inference_ms.append(chunk.prediction.sample_ms)
-        self._latency_ms.append(chunk.delay_ns / 1e6)
+        self._report.count(answer)
 
     def _after_session(self, always: bool = False) -> None:
         """Log the session's events, and publish the status where they, or its state, ask for it."""
@@ -316,66 +301,12 @@ class PolicyNode(LifecycleNode):
             self._session.check(self._now_ns())
             self._after_session()
 
-    def _report(self) -> None:
+    def _tell(self) -> None:
         self._publish_status()
-        self._publish_diagnostics()
-
-    def _state(self) -> int:
-        return int(PolicyStatus.STATE_UNCONFIGURED if self._session is None else STATUS_OF_STATE[self._session.state])
-
-    def _schedule(self) -> Schedule:
-        return Schedule() if self._session is None else self._session.schedule
+        self._report.publish_diagnostics(self._session, self._message, self._monitor)
 
     def _publish_status(self) -> None:
-        session, schedule = self._session, self._schedule()
-        status = PolicyStatus(
-            state=self._state(),
-            message=self._message,
-            bundle=self._bundle.name if self._bundle is not None else "",
-            chunks=schedule.chunks,
-            late_chunks=schedule.late,
-            observation_stamp=ns_to_stamp(self._observation_ns),
-            inference_ms=self._inference_ms[-1] if self._inference_ms else 0.0,
-            observation_to_action_ms=self._latency_ms[-1] if self._latency_ms else 0.0,
-            deadline_misses=schedule.deadline_misses,
-            join=session.planner.join.join if session is not None else "",
-            engine=session.planner.runtime.engine if session is not None else "",
-            delay_ms=session.delay_ns / 1e6 if session is not None else 0.0,
-        )
-        fill_status(status, self._monitor)
-        status.header.stamp = ns_to_stamp(self._now_ns())
-        self._status.publish(status)
-
-    def _publish_diagnostics(self) -> None:
-        bad = {PolicyStatus.STATE_WAITING: DiagnosticStatus.WARN, PolicyStatus.STATE_FAULT: DiagnosticStatus.ERROR}
-        session, schedule = self._session, self._schedule()
-        inference, latency = percentiles(self._inference_ms), percentiles(self._latency_ms)
-        values = {
-            "bundle": self._bundle.name if self._bundle is not None else "",
-            "engine": session.planner.runtime.engine if session is not None else "",
-            "join": session.planner.join.join if session is not None else "",
-            "chunks": str(schedule.chunks),
-            "late_chunks": str(schedule.late),
-            "expired_chunks": str(schedule.expired),
-            "deadline_misses": str(schedule.deadline_misses),
-            "replaced_windows": str(schedule.replaced),
-            "delay_ms": f"{session.delay_ns / 1e6:.2f}" if session is not None else "0",
-            "inference_ms_p50": f"{inference[0]:.2f}",
-            "inference_ms_p99": f"{inference[1]:.2f}",
-            "observation_to_action_ms_p50": f"{latency[0]:.2f}",
-            "observation_to_action_ms_p99": f"{latency[1]:.2f}",
-            **diagnostic_values(self._monitor),
-        }
-        status = DiagnosticStatus(
-            level=bad.get(self._state(), DiagnosticStatus.OK),
-            name="cdp_policy: policy",
-            message=self._message,
-            hardware_id=values["bundle"],
-            values=[KeyValue(key=key, value=value) for key, value in values.items()],
-        )
-        array = DiagnosticArray(status=[status])
-        array.header.stamp = ns_to_stamp(self._now_ns())
-        self._diagnostics.publish(array)
+        self._report.publish_status(self._session, self._message, self._monitor)
 
     def _now_ns(self) -> int:
         return int(self.get_clock().now().nanoseconds)

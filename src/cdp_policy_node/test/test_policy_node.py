@@ -196,7 +196,8 @@ def test_every_image_is_answered_by_a_chunk_or_a_keep_alive(active, robot):
     robot.until(lambda: sum(a.horizon > 0 for a in robot.answers) >= 4, "four chunks")
     answered = [ns(a.observation_stamp) for a in robot.answers]
     asked = [s for s in robot.image_stamps if answered[0] <= s <= answered[-1]]
-    assert answered == asked
+    # In order; a keep-alive comes again with an image for which the chunk of an earlier one took longer than a frame.
+    assert answered == sorted(answered) and sorted(set(answered)) == asked
     assert np.all(np.diff([a.sequence for a in robot.answers]) == 1)
     chunks = [a for a in robot.answers if a.horizon > 0]
     for chunk in chunks:
@@ -212,7 +213,8 @@ def test_every_image_is_answered_by_a_chunk_or_a_keep_alive(active, robot):
     longest_gap = np.diff(asked).max() / 1e9
     np.testing.assert_allclose(spacing, 0.4, atol=0.05 + longest_gap)
     keep_alives = [a for a in robot.answers if a.horizon == 0]
-    assert len(keep_alives) == len(asked) - len(chunks) and all(len(a.actions) == 0 for a in keep_alives)
+    assert {ns(a.observation_stamp) for a in keep_alives} == set(asked) - {ns(c.observation_stamp) for c in chunks}
+    assert all(len(a.actions) == 0 for a in keep_alives)
     status = next(s for s in reversed(robot.statuses) if s.chunks)
     assert status.bundle == "tiny" and status.inference_ms > 0 and 0 < status.observation_to_action_ms < 1000
 
@@ -321,10 +323,13 @@ def test_images_are_answered_while_a_chunk_is_computed_and_nothing_comes_after_t
 
 @pytest.mark.parametrize("signal_number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_an_active_node_cleanly(domain, robot, tiny_bundle, signal_number):
-    robot.statuses.clear()
+    # What the node before said may still be on its way.
+    began_ns = robot.node.get_clock().now().nanoseconds
     process = start(domain, bundle=tiny_bundle, backend="onnxruntime", autostart="true", reliable="true")
     try:
-        robot.until(lambda: any(s.state == PolicyStatus.STATE_RUNNING for s in robot.statuses), "the autostarted node")
+        robot.until(
+            lambda: any(s.state == PolicyStatus.STATE_RUNNING and ns(s.header.stamp) > began_ns for s in robot.statuses), "the autostarted node"
+        )
     finally:
         code, log = end(process, signal_number)
     assert code == 0 and "Traceback" not in log, log

@@ -115,12 +115,16 @@ class PolicySession:
             self._restart(key, newest - stamp_ns, now_ns)
         elif stamp_ns == newest:
             return []
+        awaited_ns = self._window.pending_ns
         try:
             complete = self._window.add_image(stamp_ns, rgb)
         except ObservationError as error:
             self.refuse(key, str(error))
             return []
         self._received(key, stamp_ns)
+        if awaited_ns is not None and self._window.pending_ns != awaited_ns:
+            # Its states never came: a keep-alive would say that it was seen.
+            self._unanswered = [each for each in self._unanswered if each < awaited_ns]
         self._unanswered.append(stamp_ns)
         answers = self._observe(now_ns) if complete else self._passed(now_ns)
         return answers or self._life_sign(stamp_ns)

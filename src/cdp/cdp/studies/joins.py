@@ -21,7 +21,7 @@ DATASET = Path("data/slide/demos.hdf5")
 REPLAN_TICKS = 4
 DELAYS_S = (0.0, 0.05, 0.1, 0.2)
 CLOSED_DELAYS_S = (0.0, 0.2)
-EPISODES = 8
+EPISODES = 5
 JOINS = {
     "hard": JoinConfig("hard"),
     "ensemble": JoinConfig("ensemble"),
