@@ -6,7 +6,7 @@ ranges of positions; those are kept by what follows.
 
 Why the bounds hold, whatever the reference does and however long a tick is:
 
-* *Bounds of a tick.* Each axis i gets bounds V_i, A_i, J_i for this tick. For a vector (``joint`` false) they are shares of the vector's bounds,
+* *Bounds of a tick.* Each axis i gets bounds V_i, A_i, J_i for this tick. For a vector they are shares of the vector's bounds,
   sum V_i^2 <= V^2 and so on; for separate axes they are the axes' own. Always |a_i| <= A_i for the present acceleration.
 * *The stop.* ``stopping`` gives each axis' quickest stop under A_i, J_i. Along it |a_i| <= A_i and |jerk_i| <= J_i, and |v_i| never exceeds
   max(|v_i|, |w_i|), w_i being what is left of the velocity when the acceleration is zero.
@@ -36,7 +36,7 @@ from ruckig import InputParameter, Result, Ruckig, Trajectory
 from cdp_franka.stopping import AxisState, Phases, along, reach, stop_phases
 
 Row = list[float]
-# Lowest and highest admissible velocity, and whether a stop stays between them, for the axis of this index.
+# Whether the stop of the axis of this index, from this state, keeps what else its velocity is bound to.
 SpeedCheck = Callable[[int, AxisState, Phases], bool]
 
 _SHARES = (0.75, 0.5, 0.25)
@@ -149,7 +149,7 @@ class JerkLimited:
         self._input.target_position = self._input.target_velocity = self._input.target_acceleration = [0.0] * n
 
     def shift(self, position: Sequence[float]) -> None:
-        """Put the origin elsewhere: the same motion at another ``position`` (n,), of an axis without a range."""
+        """Put the origin elsewhere: the same motion at another ``position`` (n,), of axes without a range."""
         self.position = [float(x) for x in position]
 
     def rest(self) -> Row:
