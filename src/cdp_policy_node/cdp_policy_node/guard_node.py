@@ -136,7 +136,7 @@ class GuardNode(Node):
         self._recheck()
 
     def _on_engage(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
-        now_ns, missing = self._now_ns(), self._commands.problem() if request.data else None
+        now_ns, missing = self._now_ns(), self._commands.check() if request.data else None
         if missing is not None:
             response.success, response.message = False, f"not engaged: {missing}; then engage again"
         else:

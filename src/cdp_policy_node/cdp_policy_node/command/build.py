@@ -27,9 +27,8 @@ NAMES = {
     "servo_twist": "servo_node",
     "servo_pose": "servo_node",
 }
-_POSE, _CRISP = "geometry_msgs/msg/PoseStamped", "crisp_controllers/CartesianController"
+_POSE = "geometry_msgs/msg/PoseStamped"
 _OURS = " --param-file $(ros2 pkg prefix --share cdp_policy_node)/config/controllers_fr3.yaml"
-_EXAMPLE = "franka_example_controllers/CartesianImpedanceExampleController"
 _SERVO = "start MoveIt Servo with the move group fr3_manipulator and moveit_servo.command_in_type: speed_units"
 
 
@@ -50,12 +49,12 @@ def _peer(chosen: str, config: CommandConfig) -> Peer:
         topic = config.absolute(name, "joint_trajectory")
         return Peer(topic, "trajectory_msgs/msg/JointTrajectory", spawn(name, _OURS), name, trajectory.PLUGIN)
     if chosen == "cartesian_impedance":
-        start = f"{spawn(name)}; franka_ros2's own example of that name moves by itself when started: see docs/interfaces.md"
-        return Peer(config.absolute(name, "equilibrium_pose"), _POSE, start, name, _EXAMPLE)
+        start = f"{spawn(name)}; franka_ros2's own example of that name moves by itself when started: see docs/robot.md"
+        return Peer(config.absolute(name, "equilibrium_pose"), _POSE, start, name)
     if chosen == "crisp_pose":
-        return Peer(config.absolute("target_pose"), _POSE, spawn(name), name, _CRISP)
+        return Peer(config.absolute("target_pose"), _POSE, spawn(name), name)
     if chosen == "crisp_joint":
-        return Peer(config.absolute("target_joint"), "sensor_msgs/msg/JointState", spawn(name), name, _CRISP)
+        return Peer(config.absolute("target_joint"), "sensor_msgs/msg/JointState", spawn(name), name)
     if chosen == "forward_position":
         return Peer(config.absolute(name, "commands"), "std_msgs/msg/Float64MultiArray", spawn(name), name, forward.PLUGIN)
     topic, kind = ("delta_twist_cmds", "geometry_msgs/msg/TwistStamped") if chosen == "servo_twist" else ("pose_target_cmds", _POSE)

@@ -43,7 +43,7 @@ class ControllerManager:
         found = self._controllers.get(name)
         if found is None:
             return f"{self._manager} has no controller {name!r}, it has {', '.join(sorted(self._controllers)) or 'none'}; {start}"
-        if found.type != self._peer.plugin:
+        if self._peer.plugin and found.type != self._peer.plugin:
             return f"{name} is a {found.type}, not a {self._peer.plugin}; set controller_name to one that is, or {start}"
         if found.state == "inactive":
             return f"{name} is inactive and drops every command; activate it: ros2 control switch_controllers --activate {name}"

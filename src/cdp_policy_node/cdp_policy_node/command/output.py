@@ -39,21 +39,23 @@ class CommandOutput:
         """Send the output of a tick at ``now_ns``, whose ``send`` is true; ``measured``: newest measured end-effector pose."""
         self._interface.send(out, now_ns, measured)
 
-    def check(self) -> None:
-        """Look once; called each second."""
+    def check(self) -> str | None:
+        """Look once, and say what has changed; called each second, and before engaging. Returns :meth:`problem`."""
         self._interface.prepare()
         self._manager.prepare()
         readers = self._interface.readers()
         # One that has started anew holds the arm where it is, as one that went and came back.
         replaced = None if self._readers <= readers else "it has started anew"
         self._readers = readers
-        problem = self.problem() or replaced
-        if problem == self._found:
-            return
-        self._found = problem
+        problem = self.problem()
+        found = problem or replaced
+        if found == self._found:
+            return problem
+        self._found = found
         # Two calls on two lines: rclpy refuses another severity from the same line.
-        if problem is None:
+        if found is None:
             self._logger.info(f"controller {self._controller} is ready")
         else:
-            self._logger.error(f"controller {self._controller} is not ready: {problem}")
-            self.on_problem(problem)
+            self._logger.error(f"controller {self._controller} is not ready: {found}")
+            self.on_problem(found)
+        return problem

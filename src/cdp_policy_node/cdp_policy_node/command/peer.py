@@ -18,7 +18,7 @@ class Peer:
     """What a command interface needs at the other end.
 
     ``topic_type`` as in ``trajectory_msgs/msg/JointTrajectory``; ``controller`` and ``plugin`` are the name and the class in the controller manager
-    (both empty for one that is a node of its own); ``start`` says how to start it.
+    (an empty name for a node of its own, an empty class for any); ``start`` says how to start it.
     """
 
     topic: str
