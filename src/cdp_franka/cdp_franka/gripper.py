@@ -138,6 +138,9 @@ class GripperCore:
     def done(self, success: bool, error: str = "") -> str | None:
         """The goal under way has ended. Returns what to tell a person, where it failed by itself."""
         ended, self._running = self._running, None
+        if ended is not None and ended.cancelled:
+            # The fingers stopped on the way: that goal's width was not reached, and is a target again.
+            self._goal_width_m = None
         if ended is None or success or ended.cancelled or ended.stopped:
             return None
         if ended.goal.kind is not Kind.HOME:

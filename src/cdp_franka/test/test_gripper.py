@@ -3,7 +3,7 @@
 import math
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from cdp_franka.gripper import Cancel, Goal, GripperConfig, GripperCore, Kind
@@ -92,6 +92,7 @@ def test_noise_within_the_dead_band_does_not_chatter(noise, centre):
 
 
 @given(st.lists(st.tuples(st.floats(0.0, 0.08), st.integers(1, 40), st.booleans()), min_size=1, max_size=25))
+@example([(0.03125, 6, False), (0.0, 15, False), (0.0625, 1, False), (0.0, 1, False)])  # back to a target whose goal was cancelled
 @settings(max_examples=80, deadline=None)
 def test_goals_never_overlap_and_the_last_target_is_reached(stream):
     hand = Hand()
