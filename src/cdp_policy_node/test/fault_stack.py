@@ -122,7 +122,13 @@ class FaultStack:
         self.until(asked, "the guard to engage")
 
     def follow_policy(self) -> None:
-        """Go on until the guard follows the policy and the commanded target has moved."""
+        """Mend what an earlier fault left, and go on until the guard follows the policy, both are heard here, and the commanded target has moved."""
+        for healthy in ("camera on", "joints on", "shift 0"):
+            self.tell_arm(healthy)
+        if self.processes["policy"].poll() is not None:
+            self.start("policy")
+        begun_ns = self.node.get_clock().now().nanoseconds
+        self.until(lambda: self.newest_ns["answer"] > begun_ns, "the policy's answers")
         if not self.guard_is(GuardStatus.STATE_POLICY, GuardStatus.STATE_HOLDING, GuardStatus.STATE_OPERATOR):
             self.engage()
         self.until(lambda: self.guard_is(GuardStatus.STATE_POLICY), "the guard to follow the policy")
