@@ -139,8 +139,8 @@ class GripperCore:
         """The goal under way has ended. Returns what to tell a person, where it failed by itself."""
         ended, self._running = self._running, None
         if ended is not None and ended.cancelled:
-            # The fingers stopped on the way: that goal's width was not reached, and is a target again.
-            self._goal_width_m = None
+            # The fingers stopped on the way and hold nothing: any width is a goal again, the one where they are too, since a grasp has a force.
+            self._goal_width_m = math.inf
         if ended is None or success or ended.cancelled or ended.stopped:
             return None
         if ended.goal.kind is not Kind.HOME:
