@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help build test lint format slide loop demos train eval report toy check-devices core-check bench-training bench-recording crash-recording check-guard bench-serving fault-serving check-peers-data clean distclean
+.PHONY: help build test test-long lint format slide loop demos train eval report toy check-devices core-check bench-training bench-recording crash-recording check-guard bench-serving fault-serving check-peers-data clean distclean
 
 PYTHON ?= python3
 export PYTHON
@@ -25,13 +25,17 @@ help: ## List the targets
 build: ## Install what is missing, build the workspace
 	@$(SETUP)
 
-test: ## Check style and types, then run every test
+test: ## Check style and types, then run the tests
 	@$(SETUP) --test
 	@status=0; $(MAKE) --no-print-directory lint || { echo "lint failed: see above; the tests run all the same"; status=1; }; \
 	ran=0; for part in "-n 2 --dist loadfile --max-worker-restart=0 $(LIBRARIES)" "$(NODES)"; do \
-	  $(IN_ENV) python -m pytest $$part $(ARGS); code=$$?; \
+	  $(IN_ENV) python -m pytest -m "not long" $$part $(ARGS); code=$$?; \
 	  [ $$code -eq 5 ] || ran=1; [ $$code -eq 0 ] || [ $$code -eq 5 ] || status=1; \
 	done; [ $$ran -eq 1 ] || status=5; exit $$status
+
+test-long: ## Run the tests that are too long for every change
+	@$(SETUP) --test
+	@$(IN_ENV) python -m pytest -m long src tests $(ARGS)
 
 lint: build ## Check style and types
 	@$(IN_ENV) ruff check . && ruff format --check . && mypy src/*/cdp*/ src/cdp_ros2/lib/cdp_ros2

@@ -90,6 +90,7 @@ def test_two_bundles_by_a_file_of_answers_are_recorded_labelled_and_compared(tmp
 
 
 @pytest.mark.timeout(2 * DEADLINE_S + 60)
+@pytest.mark.long
 def test_an_interrupted_evaluation_loses_nothing_and_goes_on_until_the_simulator_is_content(tmp_path: Path, domain: str):
     out, arguments = tmp_path / "out", [SLIDE, "--episodes", 2, "--seed", SEED - 1, "--timeout-s", 1.0, "--yes", "--out", tmp_path / "out"]
     process = start(*arguments)
@@ -114,6 +115,7 @@ def test_an_interrupted_evaluation_loses_nothing_and_goes_on_until_the_simulator
 
 
 @pytest.mark.timeout(DEADLINE_S + 60)
+@pytest.mark.long
 def test_the_simulators_success_ends_a_rollout_before_its_time(tmp_path: Path, domain: str):
     out = tmp_path / "out"
     process = start(SLIDE, "--episodes", 1, "--seed", SEED, "--timeout-s", 20, "--yes", "--out", out)

@@ -7,9 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from loop_pass import ROOT, Loop, alive_in_domain
 
 
+@pytest.mark.long
 def test_a_demonstration_replayed_in_its_own_scene_goes_where_it_went(recorded: Loop, tmp_path: Path, domain: str):
     command = [
         sys.executable,
