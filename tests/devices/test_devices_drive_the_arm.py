@@ -180,6 +180,7 @@ class Cell:
 
 
 @pytest.mark.timeout(900)
+@pytest.mark.long
 @pytest.mark.parametrize(
     "kind",
     [

@@ -61,6 +61,7 @@ def results(out: Path) -> dict:
 
 
 @pytest.mark.timeout(DEADLINE_S + 60)
+@pytest.mark.long
 def test_two_bundles_by_a_file_of_answers_are_recorded_labelled_and_compared(tmp_path: Path, bundles: list[Path], domain: str):
     out, answers = tmp_path / "out", tmp_path / "answers.txt"
     answers.write_text("overlay\ngo\nauto\ngo\ny\n")
@@ -152,6 +153,7 @@ class Hand:
 
 
 @pytest.mark.timeout(DEADLINE_S + 60)
+@pytest.mark.long
 def test_a_hand_on_the_deadman_takes_over_ends_the_rollout_and_keeps_the_arm(tmp_path: Path, domain: str):
     out, answers = tmp_path / "out", tmp_path / "answers.txt"
     answers.write_text("go\nauto\n")

@@ -119,7 +119,7 @@ def test_nothing_was_left_running(evaluated: Loop, domain: str):
     assert alive_in_domain(domain) == []
 
 
-SIGNALS = pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+SIGNALS = pytest.mark.parametrize("signum", [pytest.param(signal.SIGINT, marks=pytest.mark.long), signal.SIGTERM])
 
 
 @SIGNALS

@@ -24,6 +24,15 @@ def holds(request: pytest.FixtureRequest) -> list[Hold]:
     return request.config.stash.setdefault(HOLDS, [])
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What needs the robot's interface packages is long: where they are not installed, building them takes a minute."""
+    for item in items:
+        servo = str(getattr(getattr(item, "callspec", None), "params", {}).get("controller", "")).startswith("servo")
+        if servo or "robot_environment" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.long)
+
+
 @pytest.fixture(scope="session")
 def robot_environment() -> dict[str, str]:
     """franka_msgs, moveit_msgs and controller_manager_msgs can be imported; the environment for child processes that need them too."""

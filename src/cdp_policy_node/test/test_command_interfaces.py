@@ -48,7 +48,9 @@ def rig():
 
 
 @pytest.mark.parametrize(("controller", "name", "topic", "kind"), PEERS, ids=[p[3].__name__ for p in PEERS])
-def test_a_motion_of_the_guard_is_taken_whole(rig, robot_environment, controller, name, topic, kind):
+def test_a_motion_of_the_guard_is_taken_whole(rig, request, controller, name, topic, kind):
+    if controller.startswith("servo"):
+        request.getfixturevalue("robot_environment")
     bench = rig(controller)
     peer = kind(bench.add(name), topic)
     bench.ready()
@@ -149,7 +151,9 @@ def test_a_second_publisher_is_named_and_crisp_would_ignore_both(rig):
 
 
 @pytest.mark.parametrize(("controller", "name", "topic", "kind"), PEERS, ids=[p[3].__name__ for p in PEERS])
-def test_a_controller_that_is_not_there_is_asked_for_by_name(rig, robot_environment, controller, name, topic, kind):
+def test_a_controller_that_is_not_there_is_asked_for_by_name(rig, request, controller, name, topic, kind):
+    if controller.startswith("servo"):
+        request.getfixturevalue("robot_environment")
     problem = rig(controller).output.problem()
     assert topic in problem
     assert "nobody reads it" in problem

@@ -296,6 +296,7 @@ def p99_of_the_command_period(bench):
     return {name: float(np.quantile(periods, 0.99)) for name, periods in found.items()}
 
 
+@pytest.mark.long
 def test_the_command_rate_survives_a_policy_process_that_hogs_the_processor_is_stopped_or_killed():
     """With the hog over without, a ratio: a slow machine is no failure. Catches a guard that shares a process, or waits for the policy in real time.
 

@@ -203,6 +203,7 @@ def test_a_camera_that_stops_is_marked_and_a_killed_recorder_is_named_until_it_i
     assert page.text('[data-name="banner"]') == ""
 
 
+@pytest.mark.long
 def test_a_panel_that_hangs_or_ends_is_said_by_the_page_itself_until_it_is_back(page, tmp_path):
     page.shows(".age", "live")
     page.panel.process.send_signal(signal.SIGSTOP)

@@ -52,6 +52,7 @@ def test_a_kill_that_lost_something_would_be_seen(tmp_path):
         crash.check(tmp_path, lines, tally)
 
 
+@pytest.mark.long
 def test_the_benchmark_records_and_counts():
     done = run("recording", "--seconds", "3", "--cameras", "2", timeout=250)
     assert done.returncode == 0, done.stdout + done.stderr
