@@ -134,8 +134,8 @@ def test_the_rows_are_sent_in_order_after_the_way_to_the_start(arm, tmp_path):
     assert np.all(np.diff(x) >= -1e-7) and x[0] >= START[0] and x[-1] == pytest.approx(rows[-1, 0])
     steps = np.concatenate([START[0] + 0.01 * np.arange(1, 6), rows[:, 0]])
     assert np.abs(x[:, None] - steps).min(axis=1).max() < 1e-6
-    # The arm jumps to each target a period early: at row k it is already there. Off by one row would be 5 mm, and each period that the machine kept the
-    # node from sending may add as much.
+    # The arm jumps to each target a period early: at row k it is already there. Off by one row would be 5 mm, and each period that the machine
+    # kept the node from sending may add as much.
     held_up = np.diff([ns(m.observation_stamp) for m in robot.actions]).max() / 100_000_000 - 1.0
     assert results["position_error_mm"]["rms"] < 5.0 * (1.0 + max(0.0, held_up))
 
