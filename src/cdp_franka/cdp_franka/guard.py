@@ -206,7 +206,12 @@ class GuardCore:
             return "joint states"
         if self._robot.pose_ns is None or self._robot.pose_ns < tick_ns:
             return "the measured pose"
+        if self._robot.gripper_ns is not None and self._robot.gripper_ns < tick_ns:
+            return "the gripper's state"
         followed = _FOLLOWED.get(self._state)
+        if self._state is State.HOLDING and self._tracks[Source.POLICY].heard and not self._operator_in_control:
+            # What it says next decides when the arm moves again: at a fixed instant, not at whichever its message happens to come.
+            followed = Source.POLICY
         if followed is not None and not self._tracks[followed].answered(observation_ns):
             return SOURCE_WORDS[list(Source).index(followed)]
         return None

@@ -355,12 +355,26 @@ def test_lock_step_waits_for_state_and_for_the_followed_source():
     assert bench.guard.waiting_for(t + 1, t) == "joint states"
     bench.guard.on_joints(t + 1, bench.q, np.zeros(7))
     assert bench.guard.waiting_for(t + 1, t) == "the measured pose"
+    bench.guard.on_pose(t + 1, *bench.measured)
+    assert bench.guard.waiting_for(t + 1, t) == "the gripper's state"
+    bench.guard.on_gripper(t + 1, 0.06)
+    assert bench.guard.waiting_for(t + 1, t) is None
     bench.stream(NEAR, 100)
     t = bench.now_ns  # the action answered an observation 100 ms ago and promised the next within 100 ms
     assert bench.guard.waiting_for(t, t - 1) is None
     assert bench.guard.waiting_for(t, t) == "the policy"
     bench.keep_alive()
     assert bench.guard.waiting_for(t, t) is None
+
+
+def test_lock_step_waits_for_a_policy_that_is_held_back_too():
+    """Catches runs that differ by when, in wall-clock time, the policy's next good chunk comes."""
+    bench = Bench().engaged()
+    bench.stream(NEAR, 100)
+    bench.act(POSITION + np.array([0.0, 0.0, 0.5]))  # too far: refused, so that what was sent before runs out
+    out = bench.run(200)
+    assert (out.state, out.reason) == (State.HOLDING, Reason.TARGET_JUMP), out.message
+    assert bench.guard.waiting_for(bench.now_ns, bench.now_ns + 200_000_000) == "the policy"
 
 
 @pytest.mark.parametrize(

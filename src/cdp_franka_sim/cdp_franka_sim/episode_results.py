@@ -16,7 +16,10 @@ FORMAT = "cdp-episodes-1"
 
 @dataclass(frozen=True)
 class EpisodeResult:
-    """One episode. Times are of the simulation [s], distances in the table plane [m]."""
+    """One episode. Times are of the simulation [s], distances in the table plane [m].
+
+    ``commands``, of a policy in lock-step: how many commands the guard sent, and their :class:`~cdp_franka_sim.command_digest.CommandDigest`.
+    """
 
     seed: int
     success: bool
@@ -24,6 +27,7 @@ class EpisodeResult:
     distance_m: float
     ended: str
     recording: str = ""
+    commands: str = ""
 
 
 @dataclass

@@ -33,6 +33,7 @@ from std_srvs.srv import SetBool
 from trajectory_msgs.msg import JointTrajectory
 
 from cdp.data.images import decode_raw
+from cdp_franka_sim.command_digest import CommandDigest
 from cdp_franka_sim.episode_media import ContactSheet, EpisodeVideo
 from cdp_franka_sim.episode_results import EpisodeResult, RunResults
 
@@ -43,6 +44,8 @@ RETRIES = 50
 # A recorder takes no more episodes while it makes the files of several.
 START_RETRIES = 300
 VIDEO_EVERY = 3
+# Lock-step runs as fast as it can: what this node has not read yet must not be overwritten.
+COMMAND_DEPTH = 2000
 
 
 class EpisodeError(RuntimeError):
@@ -78,6 +81,9 @@ class EpisodeRunner(Node):
         self._label = ""
         self._images = self._chunks = 0
         self._unanswered: list[tuple[int, int]] = []
+        # In lock-step a policy's episode is the same each time, to the last bit of its commands.
+        self._repeatable = self.mode == "policy" and self._simulated_time()
+        self._digest = CommandDigest()
         self._connect()
 
     def _declare(self, name: str, default: Any, text: str, integer: tuple[int, int] | None = None, number: tuple[float, float] | None = None) -> Any:
@@ -107,8 +113,8 @@ class EpisodeRunner(Node):
         self._state = self.create_client(GetState, "/cdp_policy/get_state")
         self.create_subscription(ActionChunk, "/cdp/action/policy", self._on_chunk, 50)
         self.create_subscription(PolicyStatus, "/cdp/policy/status", self._on_policy, 20)
-        self.create_subscription(PoseStamped, "/cartesian_impedance_example_controller/equilibrium_pose", self._on_command, 50)
-        self.create_subscription(JointTrajectory, "/fr3_arm_controller/joint_trajectory", self._on_command, 50)
+        self.create_subscription(PoseStamped, "/cartesian_impedance_example_controller/equilibrium_pose", self._on_command, COMMAND_DEPTH)
+        self.create_subscription(JointTrajectory, "/fr3_arm_controller/joint_trajectory", self._on_command, COMMAND_DEPTH)
 
     # What the topics say
 
@@ -116,7 +122,9 @@ class EpisodeRunner(Node):
         # Sent with each image, and reliably: its stamps tell the camera's rate even where this node loses an image.
         if self._label and self._task is not None:
             gap_ns = stamp_to_ns(message.header.stamp) - stamp_to_ns(self._task.header.stamp)
-            self.results.image_gaps_ms.append(gap_ns / 1e6)
+            # While time stands still before an episode its first instant is told again and again.
+            if gap_ns > 0:
+                self.results.image_gaps_ms.append(gap_ns / 1e6)
         self._task = message
 
     def _on_guard(self, message: GuardStatus) -> None:
@@ -142,6 +150,7 @@ class EpisodeRunner(Node):
     def _on_command(self, message: PoseStamped | JointTrajectory) -> None:
         """The first command at or after a chunk's sending is the first that can follow it: its stamp less the image's is the latency."""
         stamp_ns = stamp_to_ns(message.header.stamp)
+        self._digest.add(stamp_ns, message)
         answered = [o for sent, o in self._unanswered if sent <= stamp_ns]
         # In lock-step simulated time stands still while nodes compute: the difference would say nothing.
         if not self._simulated_time():
@@ -191,6 +200,7 @@ class EpisodeRunner(Node):
     def _episode(self, seed: int) -> EpisodeResult:
         start_ns = self._prepare(seed)
         self._label = f"seed {seed}"
+        self._digest.begin(start_ns)
         self._engaged(True)
         try:
             ended = self._watch(start_ns)
@@ -198,19 +208,25 @@ class EpisodeRunner(Node):
             self._label = ""
         task = self._task
         assert task is not None
+        end_ns = stamp_to_ns(task.header.stamp)
+        commands = self._commands_until(end_ns) if self._repeatable else ""
         success = ended == "success"
         recording = self._finish_recording(success) if self.mode == "record" else ""
         self._engaged(False)
         self.sheet.end_episode(f"seed {seed}: {ended}", success)
         self._unanswered.clear()
-        return EpisodeResult(seed, success, (stamp_to_ns(task.header.stamp) - start_ns) / 1e9, task.distance_m, ended, recording)
+        return EpisodeResult(seed, success, (end_ns - start_ns) / 1e9, task.distance_m, ended, recording, commands)
+
+    def _commands_until(self, end_ns: int) -> str:
+        self._until(lambda: self._digest.newest_ns >= end_ns, SERVICE_DEADLINE_S, "the guard's commands up to the episode's end")
+        return self._digest.until(end_ns)
 
     def _prepare(self, seed: int) -> int:
         if self.mode == "policy":
             self._policy_inactive()
         self._engaged(False)
         for _ in range(RETRIES):
-            answer = self._call(self._reset, ResetScene.Request(seed=seed))
+            answer = self._call(self._reset, ResetScene.Request(seed=seed, hold=self._repeatable))
             if answer.success:
                 break
             self._pause(0.1)

@@ -40,6 +40,8 @@ TICK_NS = 10_000_000
 # A real-time run that is further behind the clock than this gives the time up instead of rushing after it: the stamps of a robot are never old,
 # and the guard, rightly, faults on states that are.
 MAX_BEHIND_NS = 2 * TICK_NS
+# How often an instant is published anew while time stands still, for peers that have not heard it yet [wall seconds].
+HOLD_PERIOD_S = 0.02
 # Simulated time does not begin at 0, which ROS takes for "no time yet".
 FIRST_NS = NS_PER_S
 IMAGE_DEPTH = 30
@@ -55,6 +57,7 @@ class SimNodeConfig:
     seed: int = setting(0, low=0, high=2**53, help="seed of the first scene")
     lockstep: bool = setting(False, help="step when the guard has answered instead of in real time, and publish /clock")
     lockstep_timeout_s: float = setting(2.0, low=0.05, high=60.0, help="wall time after which a tick goes on without the guard's answer [s]")
+    hold_timeout_s: float = setting(30.0, low=0.1, high=600.0, help="wall time after which a reset that holds lets time go on all the same [s]")
     camera_rate_hz: float = setting(30.0, low=1.0, high=60.0, help="rate of the camera [Hz]")
     reset_quiet_s: float = setting(0.2, low=0.05, high=5.0, help="a reset is refused while a command is younger than this [s]")
 
@@ -74,7 +77,9 @@ class SimNode(Node):
         self._origin_ns = FIRST_NS if self._settings.lockstep else self._now_ns()
         self._next_image_ns = self._time_ns
         self._image_ns = self._tick_index = 0
-        self._last_command_ns = self._answered_ns = self._promised_command_ns = -1
+        self._last_command_ns = self._last_gripper_ns = self._promised_command_ns = self._promised_gripper_ns = 0
+        self._answered_ns, self._guard_state = -1, GuardStatus.STATE_REFUSING
+        self._holding = False
         self._slipped_ns = self._lockstep_timeouts = self._images = self._late_images = 0
         self._diagnosed = (time.monotonic(), self._sim.time_ns, 0)
         self._publish_to()
@@ -135,6 +140,8 @@ class SimNode(Node):
             self._sim.set_gripper(message.width_m)
         except ValueError as error:
             self._refuse_command(error)
+            return
+        self._last_gripper_ns = max(self._last_gripper_ns, stamp_to_ns(message.header.stamp))
 
     def _refuse_command(self, error: ValueError) -> None:
         self.get_logger().error(f"command refused: {error}; the last target is kept", throttle_duration_sec=1.0)
@@ -142,20 +149,25 @@ class SimNode(Node):
     def _on_guard(self, status: GuardStatus) -> None:
         self._answered_ns = stamp_to_ns(status.header.stamp)
         self._promised_command_ns = stamp_to_ns(status.command_stamp)
+        self._promised_gripper_ns = stamp_to_ns(status.gripper_command_stamp)
+        self._guard_state = status.state
 
     def _on_reset(self, request: ResetScene.Request, response: ResetScene.Response) -> ResetScene.Response:
         response.stamp = ns_to_stamp(self._time_ns)
         age_s = (self._time_ns - self._last_command_ns) / NS_PER_S
-        if self._last_command_ns >= 0 and age_s < self._settings.reset_quiet_s:
+        if self._last_command_ns > 0 and age_s < self._settings.reset_quiet_s:
             response.success = False
             response.message = f"a command came {age_s:.2f} s ago and the arm would jump: disengage the guard first; nothing was reset"
+            return response
+        if request.hold and not self._settings.lockstep:
+            response.success, response.message = False, "only in lock-step can time stand still: reset without hold; nothing was reset"
             return response
         try:
             self._sim.reset(request.seed)
         except ValueError as error:
             response.success, response.message = False, f"{error}; nothing was reset"
             return response
-        self._seed, self._episode = int(request.seed), self._episode + 1
+        self._seed, self._episode, self._holding = int(request.seed), self._episode + 1, bool(request.hold)
         # Requests are served between two instants: what is stamped now still showed the old scene.
         response.stamp = ns_to_stamp(self._time_ns + TICK_NS)
         response.success, response.message = True, f"scene of seed {request.seed}"
@@ -170,11 +182,12 @@ class SimNode(Node):
         settle(self)
         try:
             while not stop.is_set():
-                self._sense()
-                if self._settings.lockstep:
-                    self._await_guard(executor, stop)
-                else:
-                    self._await_time(executor, stop)
+                if not self._holding or self._stand_still(executor, stop):
+                    self._sense()
+                    if self._settings.lockstep:
+                        self._await_guard(executor, stop)
+                    else:
+                        self._await_time(executor, stop)
                 self._sim.step(TICK_NS / NS_PER_S)
                 self._diagnose()
         finally:
@@ -206,7 +219,7 @@ class SimNode(Node):
             # A camera that cannot keep up loses pictures; it does not send old ones late.
             self._late_images += 1
             return
-        truth = messages.task_state(self._settings.task, self._seed, self._episode, self._sim.task_state(), self._sim.state(), stamp)
+        truth = self._truth(stamp)
         self._image_ns = now_ns
 
         def deliver(rgb: NDArray[np.uint8]) -> None:
@@ -235,7 +248,7 @@ class SimNode(Node):
         """Take messages until the guard has answered this tick and its command, if it sent one, is here."""
         now_ns, end = self._time_ns, time.monotonic() + self._settings.lockstep_timeout_s
         while not stop.is_set():
-            if self._answered_ns >= now_ns and self._last_command_ns >= self._promised_command_ns:
+            if self._answered_ns >= now_ns and self._commands_are_here():
                 return
             left_s = end - time.monotonic()
             if left_s <= 0.0:
@@ -245,6 +258,50 @@ class SimNode(Node):
                 )
                 return
             executor.spin_once(timeout_sec=min(left_s, 0.1))
+
+    def _commands_are_here(self) -> bool:
+        return self._last_command_ns >= self._promised_command_ns and self._last_gripper_ns >= self._promised_gripper_ns
+
+    def _stand_still(self, executor: Executor, stop: threading.Event) -> bool:
+        """Stay at a scene's first instant: unseen until the guard is engaged, then with its picture until the guard follows a source.
+
+        So what nodes need of wall-clock time to find each other, to activate and to plan does not show in the episode: equal seeds make equal runs.
+        False where the scene was reset meanwhile: this instant showed the old one.
+        """
+        now_ns, episode, end = self._time_ns, self._episode, time.monotonic() + self._settings.hold_timeout_s
+        self._next_image_ns, shown = now_ns + NS_PER_S, False
+        while not stop.is_set():
+            self._sense()
+            self._spin_for(executor, HOLD_PERIOD_S)
+            if self._episode != episode:
+                self._next_image_ns = now_ns
+                return False
+            answered = self._answered_ns == now_ns and self._commands_are_here()
+            if answered and shown and self._guard_state in (GuardStatus.STATE_OPERATOR, GuardStatus.STATE_POLICY):
+                break
+            if answered and not shown:
+                # The guard has this instant: whoever hears of the scene from now on engages it from there.
+                self._task_pub.publish(self._truth(ns_to_stamp(now_ns)))
+                if self._guard_state != GuardStatus.STATE_REFUSING:
+                    self._next_image_ns, shown = now_ns, True
+            if time.monotonic() > end:
+                self.get_logger().warning(
+                    f"the guard has followed nobody for {self._settings.hold_timeout_s:g} s since the reset: time goes on, and this episode can not "
+                    "be repeated exactly"
+                )
+                if not shown:
+                    self._next_image_ns = now_ns
+                break
+        self._holding = False
+        return True
+
+    def _spin_for(self, executor: Executor, duration_s: float) -> None:
+        end = time.monotonic() + duration_s
+        while (left_s := end - time.monotonic()) > 0.0:
+            executor.spin_once(timeout_sec=left_s)
+
+    def _truth(self, stamp: Time) -> TaskState:
+        return messages.task_state(self._settings.task, self._seed, self._episode, self._sim.task_state(), self._sim.state(), stamp)
 
     def _diagnose(self) -> None:
         wall_s, sim_ns, images = self._diagnosed

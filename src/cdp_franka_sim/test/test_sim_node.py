@@ -36,6 +36,7 @@ class Bench:
         self.executor.add_node(self.node)
         self.ticks, self.clocks, self.joints, self.poses, self.images, self.infos, self.tasks = ([] for _ in range(7))
         self.answering, self.target = True, None
+        self.state = GuardStatus.STATE_HOLDING
         best_effort = QoSProfile(depth=100, reliability=ReliabilityPolicy.BEST_EFFORT)
         for kind, topic, store, qos in (
             (Clock, "/clock", self.clocks, 100),
@@ -63,7 +64,7 @@ class Bench:
     def answer(self, now_ns):
         if self.target is not None:
             self.command(now_ns)
-        status = GuardStatus(state=GuardStatus.STATE_HOLDING)
+        status = GuardStatus(state=self.state)
         status.header.stamp, status.command_stamp = ns_to_stamp(now_ns), ns_to_stamp(self.command_ns)
         self.status.publish(status)
 
@@ -82,8 +83,8 @@ class Bench:
             assert time.monotonic() < end, f"no {what} within {deadline_s} s"
             self.executor.spin_once(timeout_sec=0.05)
 
-    def reset(self, seed):
-        future = self.reset_client.call_async(ResetScene.Request(seed=seed))
+    def reset(self, seed, hold=False):
+        future = self.reset_client.call_async(ResetScene.Request(seed=seed, hold=hold))
         self.wait(future.done, "answer to a reset")
         return future.result()
 
@@ -173,6 +174,47 @@ def test_lockstep_goes_on_without_a_guard_and_resets_while_it_waits(start):
     assert bench.tasks[-1].seed == 11 and stamp_to_ns(bench.tasks[-1].header.stamp) >= first_ns
     assert np.all(np.diff([stamp_to_ns(t.stamp) for t in bench.ticks]) == TICK_NS)
     assert bench.end(signal.SIGINT) == 0
+
+
+def test_a_reset_that_holds_stands_still_until_a_source_is_followed(start):
+    """Catches an episode whose first moments depend on how fast nodes find each other."""
+    bench = start("lockstep:=true", "lockstep_timeout_s:=0.1")
+    bench.wait(lambda: len(bench.ticks) > 5 and bench.tasks, "ticks")
+    bench.state = GuardStatus.STATE_REFUSING
+    for seed in (11, 12):
+        done = bench.reset(seed, hold=True)
+        assert done.success, done.message
+        first_ns = stamp_to_ns(done.stamp)
+        bench.wait(
+            lambda ns=first_ns: _stamps(bench.tasks)[-1] == ns and len([t for t in bench.ticks if stamp_to_ns(t.stamp) == ns]) > 5, "its instant"
+        )
+        assert bench.tasks[-1].seed == seed
+        assert _stamps(bench.images)[-1] < first_ns, "a picture before anybody can act on it"
+    bench.state = GuardStatus.STATE_HOLDING
+    bench.wait(lambda: _stamps(bench.images)[-1] == first_ns, "the picture of the first instant")
+    pictures, ticks = len(bench.images), len(bench.ticks)
+    bench.wait(lambda: len(bench.ticks) > ticks + 5, "ticks")
+    assert {stamp_to_ns(t.stamp) for t in bench.ticks[ticks:]} == {first_ns}
+    assert len(bench.images) == pictures
+    bench.state = GuardStatus.STATE_POLICY
+    bench.wait(lambda: len(bench.images) > pictures + 2, "time to go on")
+    assert np.diff(_stamps(bench.images)[pictures - 1 :]).tolist()[:2] == [40_000_000, 30_000_000]
+    assert bench.end(signal.SIGTERM) == 0
+
+
+def test_a_hold_that_nobody_ends_ends_by_itself_and_is_refused_in_real_time(start):
+    bench = start("lockstep:=true", "hold_timeout_s:=0.3")
+    bench.wait(lambda: len(bench.ticks) > 5, "ticks")
+    bench.state = GuardStatus.STATE_REFUSING
+    first_ns = stamp_to_ns(bench.reset(11, hold=True).stamp)
+    bench.wait(lambda: bench.images and _stamps(bench.images)[-1] > first_ns, "time to go on")
+    assert first_ns in _stamps(bench.images)
+    assert bench.end(signal.SIGTERM) == 0
+    assert "can not be repeated exactly" in bench.process.stderr.read()
+    real = start()
+    real.wait(lambda: real.images, "sensors")
+    answer = real.reset(11, hold=True)
+    assert not answer.success and "lock-step" in answer.message
 
 
 def test_real_time_sensors_keep_their_rates_and_a_reset_waits_for_the_guard(start):

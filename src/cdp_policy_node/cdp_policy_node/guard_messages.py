@@ -65,11 +65,11 @@ def gripper_command(width_m: float, effort_n: float, now_ns: int) -> GripperComm
     return msg
 
 
-def status_msg(out: GuardOutput, guard: GuardCore, now_ns: int, command_ns: int) -> GuardStatus:
+def status_msg(out: GuardOutput, guard: GuardCore, now_ns: int, command_ns: int, gripper_command_ns: int) -> GuardStatus:
     """What the guard does and why; the gripper's width is NaN while unknown."""
     msg = GuardStatus(state=int(out.state), reason=int(out.reason), message=out.message)
     msg.header.stamp, msg.header.frame_id = ns_to_stamp(now_ns), guard.config.base_frame
-    msg.command_stamp = ns_to_stamp(command_ns)
+    msg.command_stamp, msg.gripper_command_stamp = ns_to_stamp(command_ns), ns_to_stamp(gripper_command_ns)
     msg.target = pose_msg(out)
     msg.target_gripper_width_m = math.nan if out.gripper_width_m is None else out.gripper_width_m
     msg.limited_ticks, msg.rejected_actions = guard.limited_ticks, guard.rejected_actions

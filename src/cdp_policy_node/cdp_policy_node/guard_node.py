@@ -20,6 +20,7 @@ from sensor_msgs.msg import JointState
 from std_srvs.srv import SetBool
 
 from cdp.config import ConfigError, setting
+from cdp_franka.chunk import to_ns
 from cdp_franka.guard import SOURCE_WORDS, GuardCore
 from cdp_franka.guard_config import GuardConfig
 from cdp_franka.guard_types import GuardOutput, State
@@ -56,7 +57,7 @@ class GuardNode(Node):
         self._settings, self._guard = read(self, GuardNodeConfig), GuardCore(read(self, GuardConfig))
         self.add_on_set_parameters_callback(_refuse_change)
         self._wall = Clock(clock_type=ClockType.STEADY_TIME)
-        self._command_ns = 0
+        self._command_ns = self._gripper_command_ns = 0
         self._status_ns = self._gripper_ns = self._diagnostics_ns = -(1 << 62)
         self._said: tuple[int, int] | None = None
         self._gripper_sent_m: float | None = None
@@ -85,8 +86,9 @@ class GuardNode(Node):
         kind = ReliabilityPolicy.RELIABLE if self._settings.reliable else ReliabilityPolicy.BEST_EFFORT
         sensor = QoSProfile(depth=5, reliability=kind)
         self.create_subscription(JointState, "/joint_states", self._on_joints, sensor)
-        # The broadcaster offers its pose best effort only; a reliable subscription would never match it.
-        pose = QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)
+        # The broadcaster offers its pose best effort only; a reliable subscription would match the simulator's alone.
+        pose_kind = ReliabilityPolicy.RELIABLE if self._settings.lockstep else ReliabilityPolicy.BEST_EFFORT
+        pose = QoSProfile(depth=5, reliability=pose_kind)
         self.create_subscription(PoseStamped, "/franka_robot_state_broadcaster/current_pose", self._on_pose, pose)
         self.create_subscription(JointState, "/franka_gripper/joint_states", self._on_gripper, sensor)
         self.create_subscription(ActionChunk, "/cdp/action/operator", self._on_action, QoSProfile(depth=10))
@@ -125,15 +127,24 @@ class GuardNode(Node):
         width_m = messages.gripper_width_m(msg)
         if width_m is not None:
             self._guard.on_gripper(stamp_to_ns(msg.header.stamp), width_m)
+            self._recheck()
 
     def _on_action(self, msg: ActionChunk) -> None:
-        # In lock-step the tick is the newest time there is, whatever order /clock and the action arrive in.
-        now_ns = max(self._now_ns(), self._last_now_ns) if self._settings.lockstep else self._now_ns()
+        action = messages.action_data(msg)
+        now_ns = self._lockstep_now_ns(action.observation_stamp_ns) if self._settings.lockstep else self._now_ns()
         rejected = self._guard.rejected_actions
-        self._guard.on_action(messages.action_data(msg), now_ns)
+        self._guard.on_action(action, now_ns)
         if self._guard.rejected_actions > rejected:
             self.get_logger().warning(f"action {msg.sequence} of source {msg.source} refused", throttle_duration_sec=1.0)
         self._recheck()
+
+    def _lockstep_now_ns(self, observation_ns: int) -> int:
+        """The time of an action: that of the observation it answers, or of the last tick where that is newer.
+
+        /clock and the tick may arrive before or after the action, and what follows must not depend on it.
+        """
+        believable = observation_ns <= self._now_ns() + to_ns(self._guard.config.future_tolerance_s)
+        return max(self._last_now_ns, observation_ns if believable else self._now_ns())
 
     def _on_engage(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
         now_ns, missing = self._now_ns(), self._commands.check() if request.data else None
@@ -141,6 +152,7 @@ class GuardNode(Node):
             response.success, response.message = False, f"not engaged: {missing}; then engage again"
         else:
             response.success, response.message = self._guard.engage(now_ns) if request.data else self._guard.disengage(now_ns)
+            self._gripper_sent_m = None
         self.get_logger().info(response.message)
         return response
 
@@ -210,6 +222,7 @@ class GuardNode(Node):
             if out.gripper_width_m != self._gripper_sent_m or due:
                 self._gripper_pub.publish(messages.gripper_command(out.gripper_width_m, self._settings.gripper_effort_n, now_ns))
                 self._gripper_sent_m, self._gripper_ns = out.gripper_width_m, now_ns
+                self._gripper_command_ns = now_ns
         self._commands.send(out, now_ns, self._guard.robot.pose)
         self._command_ns = now_ns
 
@@ -225,7 +238,7 @@ class GuardNode(Node):
             self._said = said
         due = abs(now_ns - self._status_ns) >= NS_PER_S / self._settings.status_rate_hz
         if changed or due or self._settings.lockstep:
-            self._status_pub.publish(messages.status_msg(out, self._guard, now_ns, self._command_ns))
+            self._status_pub.publish(messages.status_msg(out, self._guard, now_ns, self._command_ns, self._gripper_command_ns))
             self._status_ns = now_ns
         if abs(now_ns - self._diagnostics_ns) >= NS_PER_S:
             counts = {

@@ -165,8 +165,9 @@ class PolicyNode(LifecycleNode):
             on_fingers = partial(self._on_joints, "gripper_width", p.finger_names)
             self._topics.append(self.create_subscription(JointState, p.gripper_topic, on_fingers, state_qos))
         if "eef_pose" in streams:
-            # The broadcaster offers its pose best effort only; a reliable subscription would never match it.
-            pose_qos = QoSProfile(depth=STATE_DEPTH, reliability=ReliabilityPolicy.BEST_EFFORT)
+            # The broadcaster offers its pose best effort only; a reliable subscription would match the simulator's alone.
+            pose_kind = ReliabilityPolicy.RELIABLE if p.lockstep else ReliabilityPolicy.BEST_EFFORT
+            pose_qos = QoSProfile(depth=STATE_DEPTH, reliability=pose_kind)
             self._topics.append(self.create_subscription(PoseStamped, p.pose_topic, self._on_pose, pose_qos))
 
         if not p.lockstep:

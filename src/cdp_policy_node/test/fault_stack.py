@@ -129,11 +129,16 @@ class FaultStack:
             self.start("policy")
         begun_ns = self.node.get_clock().now().nanoseconds
         self.until(lambda: self.newest_ns["answer"] > begun_ns, "the policy's answers")
-        if not self.guard_is(GuardStatus.STATE_POLICY, GuardStatus.STATE_HOLDING, GuardStatus.STATE_OPERATOR):
-            self.engage()
-        self.until(lambda: self.guard_is(GuardStatus.STATE_POLICY), "the guard to follow the policy")
+        self.until(self._following, "the guard to follow the policy")
         self.commands.clear()
-        self.until(self._moving, "the arm to move")
+        self.until(lambda: self._following() and self._moving(), "the arm to move")
+
+    def _following(self) -> bool:
+        # A machine that stands still for a tenth of a second is a fault to the guard too, at any time: it is engaged again.
+        if not self.guard_is(GuardStatus.STATE_POLICY, GuardStatus.STATE_HOLDING, GuardStatus.STATE_OPERATOR, GuardStatus.STATE_RECOVERING):
+            self.engage()
+            self.guard.clear()
+        return self.guard_is(GuardStatus.STATE_POLICY)
 
     def _moving(self) -> bool:
         return len(self.commands) > 20 and float(np.ptp([p for _, p in self.commands], axis=0).max()) > 1e-3
