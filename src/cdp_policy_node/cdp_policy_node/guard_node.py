@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from cdp_msgs.msg import ActionChunk, GripperCommand, GuardStatus, LockstepTick
 from cdp_ros.main import run_node
 from cdp_ros.parameters import declare, read
+from cdp_ros.qos import RELIABILITIES, stream_qos
 from cdp_ros.stamps import NS_PER_S, stamp_to_ns
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import PoseStamped
@@ -15,7 +16,7 @@ from rcl_interfaces.msg import SetParametersResult
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from rclpy.parameter import Parameter
-from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.qos import DurabilityPolicy, QoSProfile
 from sensor_msgs.msg import JointState
 from std_srvs.srv import SetBool
 
@@ -37,7 +38,11 @@ class GuardNodeConfig:
     rate_hz: float = setting(100.0, low=20.0, high=1000.0, help="command rate in real time [Hz]")
     lockstep: bool = setting(False, help="tick when the simulator has published an instant, not by a timer")
     lockstep_timeout_s: float = setting(1.5, low=0.05, high=60.0, help="wall time after which a tick no longer waits for a silent peer [s]")
-    reliable: bool = setting(False, help="subscribe to the robot's state reliably instead of best effort")
+    reliable: bool = setting(False, help="what auto means for joints and gripper: reliable instead of best effort")
+    joint_states_reliability: str = setting("auto", choices=RELIABILITIES, help="QoS of the joints: auto (see reliable), best_effort or reliable")
+    pose_reliability: str = setting("auto", choices=RELIABILITIES, help="QoS of the pose; auto: best_effort, all that its broadcaster offers")
+    gripper_reliability: str = setting("auto", choices=RELIABILITIES, help="QoS of the gripper's joints")
+    state_depth: int = setting(5, low=1, high=1000, help="robot states of each stream that may wait to be read; older ones are dropped")
     status_rate_hz: float = setting(10.0, low=1.0, high=100.0, help="rate of the status in real time [Hz]")
     gripper_rate_hz: float = setting(2.0, low=0.1, high=50.0, help="rate at which an unchanged gripper target is repeated [Hz]")
     realtime_priority: int = setting(20, low=0, high=80, help="SCHED_FIFO priority to ask for; 0 asks for none")
@@ -83,14 +88,14 @@ class GuardNode(Node):
         self._commands.on_problem = self._on_controller_problem
 
     def _listen_to(self) -> None:
-        kind = ReliabilityPolicy.RELIABLE if self._settings.reliable else ReliabilityPolicy.BEST_EFFORT
-        sensor = QoSProfile(depth=5, reliability=kind)
-        self.create_subscription(JointState, "/joint_states", self._on_joints, sensor)
+        s = self._settings
+        joints = stream_qos(s.joint_states_reliability, s.state_depth, s.reliable)
+        self.create_subscription(JointState, "/joint_states", self._on_joints, joints)
         # The broadcaster offers its pose best effort only; a reliable subscription would match the simulator's alone.
-        pose_kind = ReliabilityPolicy.RELIABLE if self._settings.lockstep else ReliabilityPolicy.BEST_EFFORT
-        pose = QoSProfile(depth=5, reliability=pose_kind)
+        pose = stream_qos(s.pose_reliability, s.state_depth, s.lockstep)
         self.create_subscription(PoseStamped, "/franka_robot_state_broadcaster/current_pose", self._on_pose, pose)
-        self.create_subscription(JointState, "/franka_gripper/joint_states", self._on_gripper, sensor)
+        gripper = stream_qos(s.gripper_reliability, s.state_depth, s.reliable)
+        self.create_subscription(JointState, "/franka_gripper/joint_states", self._on_gripper, gripper)
         self.create_subscription(ActionChunk, "/cdp/action/operator", self._on_action, QoSProfile(depth=10))
         self.create_subscription(ActionChunk, "/cdp/action/policy", self._on_action, QoSProfile(depth=10))
         self.create_service(SetBool, "/cdp/guard/engage", self._on_engage)

@@ -17,6 +17,7 @@ from ament_index_python.packages import get_package_share_directory
 from cdp_msgs.msg import ActionChunk, GuardStatus, PolicyStatus
 from cdp_ros.main import run_node
 from cdp_ros.parameters import declare, read
+from cdp_ros.qos import stream_qos
 from cdp_ros.stamps import stamp_to_ns
 from geometry_msgs.msg import PoseStamped
 from rcl_interfaces.msg import SetParametersResult
@@ -44,8 +45,6 @@ from cdp_policy_node.run_policy import RunAction
 
 PACKAGE = "cdp_policy_node"
 IMAGE_KEY = "agentview_image"
-IMAGE_DEPTH = 4
-STATE_DEPTH = 100
 CHECK_PERIOD_S = 0.05
 STATUS_PERIOD_S = 1.0
 
@@ -153,21 +152,20 @@ class PolicyNode(LifecycleNode):
 
     def _subscribe(self, streams: tuple[str, ...]) -> None:
         p = self._settings
-        reliability = ReliabilityPolicy.RELIABLE if p.reliable else ReliabilityPolicy.BEST_EFFORT
-        image_qos = QoSProfile(depth=IMAGE_DEPTH, reliability=reliability)
-        state_qos = QoSProfile(depth=STATE_DEPTH, reliability=reliability)
+        image_qos = stream_qos(p.image_reliability, p.image_depth, p.reliable)
         image_type = Image if p.image_transport == "raw" else CompressedImage
         self._topics.append(self.create_subscription(image_type, p.image_topic, self._on_image, image_qos))
         if "joint_pos" in streams:
             on_joints = partial(self._on_joints, "joint_pos", p.joint_names)
-            self._topics.append(self.create_subscription(JointState, p.joint_states_topic, on_joints, state_qos))
+            joints_qos = stream_qos(p.joint_states_reliability, p.state_depth, p.reliable)
+            self._topics.append(self.create_subscription(JointState, p.joint_states_topic, on_joints, joints_qos))
         if "gripper_width" in streams:
             on_fingers = partial(self._on_joints, "gripper_width", p.finger_names)
-            self._topics.append(self.create_subscription(JointState, p.gripper_topic, on_fingers, state_qos))
+            fingers_qos = stream_qos(p.gripper_reliability, p.state_depth, p.reliable)
+            self._topics.append(self.create_subscription(JointState, p.gripper_topic, on_fingers, fingers_qos))
         if "eef_pose" in streams:
             # The broadcaster offers its pose best effort only; a reliable subscription would match the simulator's alone.
-            pose_kind = ReliabilityPolicy.RELIABLE if p.lockstep else ReliabilityPolicy.BEST_EFFORT
-            pose_qos = QoSProfile(depth=STATE_DEPTH, reliability=pose_kind)
+            pose_qos = stream_qos(p.pose_reliability, p.state_depth, p.lockstep)
             self._topics.append(self.create_subscription(PoseStamped, p.pose_topic, self._on_pose, pose_qos))
 
         if not p.lockstep:

@@ -6,6 +6,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from cdp_ros.qos import RELIABILITIES
+
 from cdp.bundle import BundleError
 from cdp.config import setting
 from cdp.diffusion.sampler import SOLVERS
@@ -50,7 +52,13 @@ class PolicyParameters:
     joint_names: tuple[str, ...] = setting(JOINT_NAMES, help="the arm's joints in joint_states, base first")
     finger_names: tuple[str, ...] = setting(FINGER_NAMES, help="the finger joints; the opening is the sum of their positions")
     base_frame: str = setting("fr3_link0", help="frame of the pose and of the actions")
-    reliable: bool = setting(False, help="subscribe reliably: in simulation only, a sensor on the network must not wait for us")
+    reliable: bool = setting(False, help="auto means reliable for camera, joints, gripper: in simulation only, a sensor must not wait for us")
+    image_reliability: str = setting("auto", choices=RELIABILITIES, help="QoS of the camera: auto (see reliable), best_effort or reliable")
+    joint_states_reliability: str = setting("auto", choices=RELIABILITIES, help="QoS of the arm's joints")
+    pose_reliability: str = setting("auto", choices=RELIABILITIES, help="QoS of the pose; auto: best_effort, all that its broadcaster offers")
+    gripper_reliability: str = setting("auto", choices=RELIABILITIES, help="QoS of the gripper's joints")
+    image_depth: int = setting(4, low=1, high=100, help="camera images that may wait to be read; older ones are dropped")
+    state_depth: int = setting(100, low=1, high=10_000, help="robot states of each stream that may wait to be read; older ones are dropped")
     image_timeout_s: float = setting(0.5, low=0.05, high=10.0, help="age of the newest image from which the policy stops sending [s]")
     state_timeout_s: float = setting(0.2, low=0.02, high=10.0, help="age of the newest robot state from which the policy stops sending [s]")
     frozen_after_m: float = setting(0.02, low=0.005, high=0.5, help="a camera that repeats its picture while the arm moves so far is frozen [m]")

@@ -13,6 +13,7 @@ from diagnostic_msgs.msg import DiagnosticStatus  # noqa: E402
 from fake_robot import Robot, end, ns, start  # noqa: E402
 from lifecycle_msgs.msg import Transition  # noqa: E402
 from rcl_interfaces.srv import DescribeParameters  # noqa: E402
+from rclpy.qos import ReliabilityPolicy  # noqa: E402
 
 PERIOD_NS = 100_000_000
 SLOW_S = 0.2
@@ -83,6 +84,24 @@ def test_parameters_are_described_and_keep_their_range(node, robot):
     assert described[0].integer_range[0].to_value == 100 and described[1].floating_point_range[0].to_value == 10.0
     assert not robot.set(steps=101).successful
     assert not robot.set(image_timeout_s=60.0).successful
+
+
+def test_each_stream_is_heard_with_the_quality_of_service_that_is_asked_for(node, robot, tiny_bundle):
+    def heard(topic):
+        infos = robot.node.get_subscriptions_info_by_topic(topic)
+        return next((info.qos_profile.reliability for info in infos if info.node_name == "cdp_policy"), None)
+
+    robot.set(task="slide", bundle=str(tiny_bundle), image_reliability="perhaps")
+    assert not robot.change(Transition.TRANSITION_CONFIGURE)
+    robot.until(lambda: any("image_reliability: 'perhaps'" in s.message for s in robot.statuses), "the refused word")
+    robot.set(image_reliability="best_effort", pose_reliability="reliable", gripper_reliability="auto")
+    assert robot.change(Transition.TRANSITION_CONFIGURE)
+    fingers, pose, image = "/franka_gripper/joint_states", "/franka_robot_state_broadcaster/current_pose", "/agentview/image_raw"
+    robot.until(lambda: all(heard(topic) is not None for topic in (fingers, pose, image)), "the node's subscriptions")
+    assert heard(image) == ReliabilityPolicy.BEST_EFFORT
+    assert heard(pose) == heard(fingers) == ReliabilityPolicy.RELIABLE  # auto: the node was started with reliable
+    assert robot.change(Transition.TRANSITION_CLEANUP)
+    assert robot.set(image_reliability="auto", pose_reliability="auto").successful
 
 
 def test_every_image_is_answered_by_a_chunk_or_a_keep_alive(active, robot):
