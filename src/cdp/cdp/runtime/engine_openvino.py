@@ -44,10 +44,17 @@ def open_engine(bundle: Bundle, config: RuntimeConfig) -> Engine:
                 f"openvino {openvino.__version__} cannot load {path}: {first_line(error)}; update it or set the backend to onnxruntime"
             ) from error
         request = compiled.create_infer_request()
+        # Filled in place: handing arrays to each call costs a fifth of a small network's time in Python.
+        tensors = {name: request.get_tensor(name).data for name in shapes}
+        output = request.get_output_tensor().data
 
         def run(inputs: Mapping[str, NDArray[np.float32]]) -> NDArray[np.float32]:
-            request.infer(dict(inputs), share_inputs=True)
-            return np.array(request.get_output_tensor().data, dtype=np.float32)
+            for name, value in inputs.items():
+                if value.shape != tensors[name].shape:
+                    raise ValueError(f"{name}: shape {value.shape}, not {tensors[name].shape}")
+                tensors[name][...] = value
+            request.infer(share_outputs=True)
+            return np.array(output, dtype=np.float32)
 
         return run
 
