@@ -28,6 +28,7 @@ _CHECK_S = 0.02
 _RESERVE = 0.99
 # The integrated joint angles wait for joints that are held back by more than this.
 _AHEAD_RAD = 0.05
+_ROUNDING_RAD = 1e-9
 
 
 class JointTracker:
@@ -48,6 +49,7 @@ class JointTracker:
                 limits.stop_min_rad, limits.stop_max_rad, limits.deceleration_rad_s2, limits.offset_rad_s, strict=True
             )
         ]
+        self._free = [_free_range(*bounds, self._axes, joint) for joint, bounds in enumerate(self._bounds)]
         self._wanted: FloatArray = np.array(q_rad, dtype=np.float64)
         self._wanted_dq: FloatArray = np.zeros_like(self._wanted)
         self._motion = JerkLimited(self._wanted.tolist(), self._low.tolist(), self._high.tolist())
@@ -92,7 +94,7 @@ class JointTracker:
         self._wanted_dq = dq
         free = (self._wanted > self._low) & (self._wanted < self._high)
         reference = Reference(self._wanted.tolist(), np.where(free, dq, 0.0).tolist(), np.where(free, ddq, 0.0).tolist())
-        self._motion.follow_axes(reference, self._axes, dt_s, self._slow_enough)
+        self._motion.follow_axes(reference, self._axes, dt_s, self._slow_enough, self._free)
         behind = pose_error(*forward(self._motion.position), target.position_m, target.rotation).tolist()
         return math.hypot(*behind[:3]), math.hypot(*behind[3:])
 
@@ -104,7 +106,7 @@ class JointTracker:
     def _slow_enough(self, joint: int, state: AxisState, phases: Phases) -> bool:
         """Whether the velocity stays under the published bound along the stop."""
         low, high, gain, offset = self._bounds[joint]
-        if _far_from_both(state, low, high, gain, offset, self._axes, joint):
+        if self._free[joint][0] <= state[0] <= self._free[joint][1]:
             return True
         seconds = sum(duration for duration, _ in phases)
         count = math.ceil(seconds / _CHECK_S)
@@ -116,9 +118,9 @@ class JointTracker:
         return True
 
 
-def _far_from_both(state: AxisState, low: float, high: float, gain: float, offset: float, axes: AxisBounds, joint: int) -> bool:
-    """Whether the bound near the stops is above the joint's own everywhere that the quickest stop goes: nothing to check."""
+def _free_range(low: float, high: float, gain: float, offset: float, axes: AxisBounds, joint: int) -> tuple[float, float]:
+    """Where the bound near the stops is above the joint's own everywhere that the quickest stop goes: nothing to check. Empty where it never is."""
     speed, acceleration, jerk = axes.speed[joint], axes.acceleration[joint], axes.jerk[joint]
     travel = speed * (speed / acceleration + acceleration / jerk)
-    room = min(high - state[0], state[0] - low) - travel
-    return room > 0.0 and _RESERVE * (math.sqrt(gain * room) - offset) >= speed
+    room = travel + (speed / _RESERVE + offset) ** 2 / gain + _ROUNDING_RAD
+    return low + room, high - room
