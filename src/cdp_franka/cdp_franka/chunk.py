@@ -52,7 +52,7 @@ def at_rest(pose: Pose) -> PoseMotion:
 
 
 def _cubic(step: FloatArray, seconds: float, begin: FloatArray, end: FloatArray, most: float) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Coefficients (3,) of the cubic from 0 to ``step`` with the velocities ``begin`` and ``end``, or of the line where it bends more than ``most``."""
+    """Coefficients (3,) of the cubic from 0 to ``step`` with velocities ``begin`` and ``end``, or of the line where it bends more than ``most``."""
     for first, last in ((begin, end), (step / seconds, step / seconds)):
         square, cube = 3.0 * step - seconds * (2.0 * first + last), seconds * (first + last) - 2.0 * step
         # The acceleration is linear in time: greatest at an end.
