@@ -285,7 +285,7 @@ class GuardCore:
 
     def _look_ahead(self, now_ns: int) -> None:
         """Fault where the stop of what is commanded would end too close to a link or to the table."""
-        if self._state is State.FAULT or self._motion is None or self._robot.q_rad is None:
+        if self._state is State.FAULT or self._motion is None or self._robot.q_rad is None or not self._collision.due(now_ns):
             return
         if self._joints is not None:
             finding = self._collision.of_joints(self._joints.q_at_rest_rad, self._robot.q_rad, now_ns)
@@ -402,7 +402,7 @@ class GuardCore:
             message=self._why.text,
             send=True,
             limited=limited,
-            position_m=pose.position_m,
+            position_m=pose.position_m.copy(),
             quat_xyzw=quat_of(pose.rotation),
             gripper_width_m=self._gripper_width_m,
             q_rad=None if joints is None else joints.q_rad,

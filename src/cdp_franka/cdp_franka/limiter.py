@@ -88,7 +88,7 @@ def split(bound: float, needed: Sequence[float], wish: Sequence[float]) -> Row:
     must = [x * x for x in needed]
     want = [(bound * x) ** 2 for x in wish]
     share = _largest_share(must, want, bound * bound)
-    return [math.sqrt(max(m, share * w)) for m, w in zip(must, want, strict=True)]
+    return [math.sqrt(m if m > share * w else share * w) for m, w in zip(must, want, strict=True)]
 
 
 def direction(vector: Sequence[float], side: float) -> Row:
@@ -112,8 +112,8 @@ def _largest_share(fixed: Row, scaled: Row, most: float) -> float:
         return 1.0
     rising = [i for i, x in enumerate(scaled) if x > 0.0]
     while rising:
-        left = most - sum(x for i, x in enumerate(fixed) if i not in rising)
-        share = left / sum(scaled[i] for i in rising)
+        left = most - sum([x for i, x in enumerate(fixed) if i not in rising])
+        share = left / sum([scaled[i] for i in rising])
         kept = [i for i in rising if share * scaled[i] > fixed[i]]
         if len(kept) == len(rising):
             return share
