@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from cdp.geometry import matrix_to_quat, rotvec_to_matrix
+from cdp.geometry import matrix_to_quat
 from cdp_franka.guard import GuardCore
 from cdp_franka.guard_config import GuardConfig
 from cdp_franka.guard_types import ActionData, GuardOutput, Source, Space, State
@@ -20,6 +20,7 @@ from cdp_franka.rotation import matrix_of, turn_between
 
 NS = 1_000_000_000
 HOME = np.array([0.2, -0.2, 0.0, -2.3, 0.0, 2.1, np.pi / 4])
+UPRIGHT = forward(HOME)[1]
 MIRRORED = HOME * np.array([-1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0])
 # Shorter ticks are possible; below this the rounding of a position, 1e-16 m, is seen in a third difference.
 SHORTEST_S = 1e-3
@@ -56,20 +57,28 @@ _CHANGES: dict[str, dict[str, Any]] = {
 _SHAPES = {"narrow": (2, 9), "wide": (2, 11), "flat": (10,), "cube": (2, 2, 10), "longer": (1025, 10), "joint_space": (2, 8)}
 
 
+def about(rate: np.ndarray, times: np.ndarray) -> np.ndarray:
+    """Rotation matrices (T, 3, 3) after ``times`` (T,) of turning at ``rate`` (3,), by Rodrigues' formula."""
+    x, y, z = rate / max(float(np.linalg.norm(rate)), 1e-9)
+    angles = (float(np.linalg.norm(rate)) * times)[:, None, None]
+    axis = np.array([[0.0, -z, y], [z, 0.0, -x], [-y, x, 0.0]])
+    return np.eye(3) + np.sin(angles) * axis + (1.0 - np.cos(angles)) * (axis @ axis)
+
+
 class Bench:
     """A guard, an arm that is where it was commanded, some ticks ago for every third, and random sources."""
 
     def __init__(self, block: int, seed: int) -> None:
         """``block`` says which interface and workspace, and with ``seed`` what is drawn."""
         self.config = GuardConfig(command_interface=("cartesian", "joint")[block % 2], **WORKSPACES[block // 2 % len(WORKSPACES)])
-        self.guard = GuardCore(self.config)
+        self.guard, self.box = GuardCore(self.config), self.config.box
         self.rng = np.random.default_rng([seed, block])
         self.now_ns = 100 * NS
         self.counts: Counter[str] = Counter()
         self.source = Source.POLICY
         self.ticks = self.observed_ns = 0
         self.velocity, self.turning, self.pace = np.zeros(3), np.zeros(3), 0.1
-        self.aim = 0.5 * (self.config.box.low_m + self.config.box.high_m)
+        self.aim = 0.5 * (self.box.low_m + self.box.high_m)
         self.sent: list[tuple[float, GuardOutput]] = []
         self.runs: list[list[tuple[float, GuardOutput]]] = []
         self.way: deque[tuple[np.ndarray, np.ndarray, np.ndarray | None]] = deque(maxlen=6 if block % 3 == 0 else 1)
@@ -215,7 +224,7 @@ class Bench:
         if horizon == 0:
             return np.zeros((0, 10))
         rng, config = self.rng, self.config
-        low, high = config.box.low_m, config.box.high_m
+        low, high = self.box.low_m, self.box.high_m
         if rng.random() < 0.04:
             self.aim, self.pace = rng.uniform(low - 0.1, high + 0.1), rng.uniform(0.1, 1.3) * config.linear_speed_m_s
             self.turning = rng.normal(size=3) * rng.uniform(0.0, 0.8) * config.angular_speed_rad_s
@@ -227,8 +236,8 @@ class Bench:
         rows[:, :3] = self.position + self.velocity * times + 0.1 * rng.normal(size=3) * times**2
         if kind != "outside":
             rows[:, :3] = np.clip(rows[:, :3], low, high)
-        home = turn_between(self.rotation, forward(HOME)[1])
-        rotations = rotvec_to_matrix(times * (0.8 * home + self.turning + 0.1 * rng.normal(size=3))) @ self.rotation
+        turning = 0.8 * turn_between(self.rotation, UPRIGHT) + self.turning + 0.1 * rng.normal(size=3)
+        rotations = about(turning, times[:, 0]) @ self.rotation
         rows[:, 3:6], rows[:, 6:9], rows[:, 9] = rotations[:, :, 0], rotations[:, :, 1], 0.04
         return self.spoiled(rows, kind)
 
@@ -244,7 +253,7 @@ class Bench:
         elif kind == "outside":
             rows[:, :3] += rng.uniform(-0.1, 0.1, 3)
         elif kind == "wall":
-            walls = np.stack([self.config.box.low_m, self.config.box.high_m])
+            walls = np.stack([self.box.low_m, self.box.high_m])
             side, axis = np.unravel_index(np.argmin(np.abs(walls - self.position)), (2, 3))
             rows[:, axis] = walls[side, axis]
         elif kind == "degenerate":
