@@ -97,11 +97,11 @@ class Bench:
         quat = self.quat * (1.005 if odd < 0.05 else 2.0 if odd < 0.0502 else 1.0)
         self.guard.on_pose(self.now_ns, self.position, quat)
         if joints:
-            self.guard.on_joints(self.now_ns, self.q * (np.nan if 0.1 < odd < 0.1002 else 1.0), np.zeros(7))
+            self.guard.on_joints(self.now_ns, self.q * (np.nan if 0.1 < odd < 0.1002 else 1.0), np.full(7, 9.0 if 0.2 < odd < 0.2002 else 0.0))
             self.guard.on_gripper(self.now_ns, 0.05)
 
-    def tick(self, dt_ns: int) -> None:
-        """The next command, ``dt_ns`` later; the clock may have been set back."""
+    def tick(self, dt_ns: int, silent: bool = False) -> None:
+        """The next command, ``dt_ns`` later; the clock may have been set back, and the robot be ``silent``."""
         self.now_ns += dt_ns
         self.ticks += 1
         solved = self.config.command_interface == "cartesian"
@@ -109,7 +109,8 @@ class Bench:
         joints = not solved or self.ticks % 4 == 0 or not 0 <= dt_ns <= 20_000_000
         if joints and solved:
             self.solve(1)
-        self.sense(joints)
+        if not silent:
+            self.sense(joints)
         out = self.guard.tick(self.now_ns)
         self.counts[f"state {out.state.name}"] += 1
         self.counts[f"reason {out.reason.name}"] += 1
@@ -140,6 +141,7 @@ class Bench:
                 for _ in range(int(self.rng.integers(1, 60))):
                     self.tick(20_000_000)
                 self.guard.cancel_retreat()
+                self.tick(10_000_000)
                 self.guard.engage(self.now_ns)
                 return
         for attempt in range(60):
@@ -166,7 +168,7 @@ class Bench:
             self.send()
         ticks = int(rng.integers(20, 60)) if rng.random() < 0.005 else count * int(rng.integers(1, 4))
         if rng.random() < 0.001:
-            self.tick(int(rng.uniform(-3.0, 3.0) * NS))
+            self.tick(int(rng.uniform(-3.0, 3.0) * NS), silent=rng.random() < 0.5)
             self.observed_ns = 0
         for _ in range(ticks):
             length = rng.random()
@@ -234,8 +236,7 @@ class Bench:
         times = np.minimum(dt_s * np.arange(1, horizon + 1), 1.0)[:, None]
         rows = np.empty((horizon, 10))
         rows[:, :3] = self.position + self.velocity * times + 0.1 * rng.normal(size=3) * times**2
-        if kind != "outside":
-            rows[:, :3] = np.clip(rows[:, :3], low, high)
+        rows[:, :3] = np.clip(rows[:, :3], low, high)
         turning = 0.8 * turn_between(self.rotation, UPRIGHT) + self.turning + 0.1 * rng.normal(size=3)
         rotations = about(turning, times[:, 0]) @ self.rotation
         rows[:, 3:6], rows[:, 6:9], rows[:, 9] = rotations[:, :, 0], rotations[:, :, 1], 0.04
@@ -250,12 +251,10 @@ class Bench:
             rows[row, rng.integers(10)] = {"nan": np.nan, "inf": -np.inf, "huge": 1e308, "denormal": 5e-324}[kind]
         elif kind == "jump":
             rows[:, :3] += rng.uniform(-0.5, 0.5, 3)
-        elif kind == "outside":
-            rows[:, :3] += rng.uniform(-0.1, 0.1, 3)
-        elif kind == "wall":
+        elif kind in ("wall", "outside"):
             walls = np.stack([self.box.low_m, self.box.high_m])
             side, axis = np.unravel_index(np.argmin(np.abs(walls - self.position)), (2, 3))
-            rows[:, axis] = walls[side, axis]
+            rows[:, axis] = walls[side, axis] + (rng.uniform(-0.1, 0.1) if kind == "outside" else 0.0)
         elif kind == "degenerate":
             rows[row, 6:9] = -3.0 * rows[row, 3:6] if rng.random() < 0.5 else 0.0
         elif kind == "unnormalised":
