@@ -63,7 +63,12 @@ def rot6d_to_matrix(rot6d: ArrayLike) -> FloatArray:
     if not np.all(norm_b > 1e-6):
         raise ValueError("a 6-D rotation with parallel columns is no rotation")
     y = b / norm_b
-    return np.stack([x, y, np.cross(x, y)], axis=-1)
+    matrix = np.empty((*x.shape, 3))
+    matrix[..., 0], matrix[..., 1] = x, y
+    # np.cross costs as much as all of the rest.
+    for i, j, k in ((0, 1, 2), (1, 2, 0), (2, 0, 1)):
+        matrix[..., i, 2] = x[..., j] * y[..., k] - x[..., k] * y[..., j]
+    return matrix
 
 
 def rotvec_to_matrix(rotvec: ArrayLike) -> FloatArray:

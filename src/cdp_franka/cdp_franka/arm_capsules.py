@@ -2,7 +2,7 @@
 
 Each link's shape was fitted around the vertices of its visual mesh (Franka Robotics' meshes as shipped in `franky-sim`), plus 3 mm; a test holds
 the shapes to contain every vertex. The shapes are ours, so that a robot's computer needs neither meshes nor their package. In the frame of each link,
-which is that of ``kinematics.joint_frames``; the hand's and the fingers' in that of the hand, 0.107 m beyond link 7, turned by -45 degrees.
+which is that of ``kinematics.LINKS``; the hand's and the fingers' in that of the hand, 0.107 m beyond link 7, turned by -45 degrees.
 """
 
 from __future__ import annotations

@@ -12,7 +12,6 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike
 
-from cdp.geometry import FloatArray, quat_to_matrix
 from cdp_franka.chunk import ChunkMotion, Pose, PoseMotion, to_ns
 from cdp_franka.guard_collision import CollisionWatch
 from cdp_franka.guard_config import GuardConfig
@@ -22,7 +21,7 @@ from cdp_franka.guard_robot import RobotState, engage_problem, state_problem
 from cdp_franka.guard_sources import SourceTrack, check_form, check_jump, check_time
 from cdp_franka.guard_types import ActionData, Finding, GuardOutput, Reason, Source, State
 from cdp_franka.joint_tracker import JointTracker
-from cdp_franka.rotation import quat_of, small_turn
+from cdp_franka.rotation import matrix_of, quat_of, small_turn
 
 # What GuardCore.waiting_for answers where it is a source that is waited for.
 SOURCE_WORDS = tuple(f"the {source.name.lower()}" for source in Source)
@@ -142,22 +141,24 @@ class GuardCore:
     def on_joints(self, stamp_ns: int, q_rad: ArrayLike, dq_rad_s: ArrayLike) -> None:
         """Measured joint angles (7,) and velocities (7,)."""
         q, dq = np.array(q_rad, dtype=np.float64), np.array(dq_rad_s, dtype=np.float64)
-        if self._usable("joint states", np.concatenate([q, dq])) and stamp_ns >= (self._robot.joints_ns or 0):
+        if self._usable("joint states", [*q.tolist(), *dq.tolist()]) and stamp_ns >= (self._robot.joints_ns or 0):
             self._robot.joints_ns, self._robot.q_rad, self._robot.dq_rad_s = stamp_ns, q, dq
 
     def on_pose(self, stamp_ns: int, position_m: ArrayLike, quat_xyzw: ArrayLike) -> None:
         """Measured end-effector position (3,) and quaternion (4,) in the base frame."""
         position, quat = np.array(position_m, dtype=np.float64), np.array(quat_xyzw, dtype=np.float64)
-        if not self._usable("the measured pose", np.concatenate([position, quat])) or stamp_ns < (self._robot.pose_ns or 0):
+        numbers = quat.tolist()
+        if not self._usable("the measured pose", [*position.tolist(), *numbers]) or stamp_ns < (self._robot.pose_ns or 0):
             return
-        if abs(float(np.linalg.norm(quat)) - 1.0) > 0.01:
-            self._fail(Finding(Reason.MALFORMED, f"the measured pose has a quaternion of length {np.linalg.norm(quat):.3f}"))
+        length = math.hypot(*numbers)
+        if abs(length - 1.0) > 0.01:
+            self._fail(Finding(Reason.MALFORMED, f"the measured pose has a quaternion of length {length:.3f}"))
             return
-        self._robot.pose_ns, self._robot.pose = stamp_ns, Pose(position, quat_to_matrix(quat))
+        self._robot.pose_ns, self._robot.pose = stamp_ns, Pose(position, matrix_of(quat))
 
     def on_gripper(self, stamp_ns: int, width_m: float) -> None:
         """Measured opening of the gripper [m]."""
-        if self._usable("the gripper's width", np.array([width_m])):
+        if self._usable("the gripper's width", [width_m]):
             self._robot.gripper_ns, self._robot.gripper_width_m = stamp_ns, float(width_m)
 
     def on_action(self, action: ActionData, now_ns: int) -> None:
@@ -226,8 +227,8 @@ class GuardCore:
             out = f"{_ENGAGE}, {_RETREAT}" if finding.reason in _RETREAT_FROM else _ENGAGE
             self._set(State.FAULT, Finding(finding.reason, f"{finding.text}; {_HOLDS}; {out}"))
 
-    def _usable(self, what: str, values: FloatArray) -> bool:
-        finite = bool(np.all(np.isfinite(values)))
+    def _usable(self, what: str, values: list[float]) -> bool:
+        finite = all(map(math.isfinite, values))
         if not finite:
             self._fail(Finding(Reason.NOT_FINITE, f"{what}: a number is not finite"))
         return finite
@@ -289,7 +290,7 @@ class GuardCore:
 
     def _look_ahead(self, now_ns: int) -> None:
         """Fault where the stop of what is commanded would end too close to a link or to the table."""
-        if self._state is State.FAULT or self._motion is None or self._robot.q_rad is None:
+        if self._state is State.FAULT or self._motion is None or self._robot.q_rad is None or not self._collision.due(now_ns):
             return
         if self._joints is not None:
             finding = self._collision.of_joints(self._joints.q_at_rest_rad, self._robot.q_rad, now_ns)
@@ -406,10 +407,10 @@ class GuardCore:
             message=self._why.text,
             send=True,
             limited=limited,
-            position_m=pose.position_m,
+            position_m=pose.position_m.copy(),
             quat_xyzw=quat_of(pose.rotation),
             gripper_width_m=self._gripper_width_m,
-            q_rad=None if joints is None else joints.q_rad.copy(),
-            dq_rad_s=None if joints is None else joints.dq_rad_s.copy(),
-            ddq_rad_s2=None if joints is None else joints.ddq_rad_s2.copy(),
+            q_rad=None if joints is None else joints.q_rad,
+            dq_rad_s=None if joints is None else joints.dq_rad_s,
+            ddq_rad_s2=None if joints is None else joints.ddq_rad_s2,
         )

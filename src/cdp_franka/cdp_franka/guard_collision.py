@@ -38,17 +38,17 @@ class CollisionWatch:
         """Begin anew from where the arm is: it may leave a place that is too close."""
         self._floors = self._looked_ns = self._predicted = None
 
+    def due(self, now_ns: int) -> bool:
+        """Whether it is time to look again."""
+        return self._looked_ns is None or not 0 <= now_ns - self._looked_ns < to_ns(_PERIOD_S)
+
     def of_joints(self, at_rest_rad: FloatArray, measured_rad: FloatArray, now_ns: int) -> Finding | None:
-        """The complaint about joint angles (7,) at which the commanded motion would come to rest; None where there is none or no need to look yet."""
-        if self._looked_ns is not None and 0 <= now_ns - self._looked_ns < to_ns(_PERIOD_S):
-            return None
+        """The complaint about joint angles (7,) at which the commanded motion would come to rest; None where there is none."""
         self._looked_ns = now_ns
         return self._judge(at_rest_rad, measured_rad)
 
     def of_pose(self, at_rest: Pose, measured_rad: FloatArray, now_ns: int) -> Finding | None:
         """The same of a pose, for which joint angles are predicted."""
-        if self._looked_ns is not None and 0 <= now_ns - self._looked_ns < to_ns(_PERIOD_S):
-            return None
         self._looked_ns = now_ns
         q = self._predicted
         if q is None or float(np.max(np.abs(q - measured_rad))) > _LOST_RAD:

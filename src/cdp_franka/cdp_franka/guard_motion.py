@@ -42,12 +42,15 @@ class CartesianMotion:
         self._place = JerkLimited(pose.position_m.tolist(), self._low, self._high)
         self._turn = JerkLimited(_ORIGIN, [-math.inf] * 3, [math.inf] * 3)
         self._rotation = pose.rotation
+        self._pose: Pose | None = None
 
     @property
     def pose(self) -> Pose:
         """The commanded pose."""
-        # The clip removes rounding (a picometre) only.
-        return Pose(np.array(self._inside(self._place.position)), self._rotation)
+        if self._pose is None:
+            # The clip removes rounding (a picometre) only.
+            self._pose = Pose(np.array(self._inside(self._place.position)), self._rotation)
+        return self._pose
 
     @property
     def motion(self) -> PoseMotion:
@@ -98,6 +101,7 @@ class CartesianMotion:
         return [min(max(p, low), high) for p, low, high in zip(position, self._low, self._high, strict=True)]
 
     def _rebase(self) -> None:
+        self._pose = None
         if any(self._turn.position):
             # Back onto the rotations: products of many matrices drift off them.
             self._rotation = orthonormal(turn_matrix(np.array(self._turn.position)) @ self._rotation)

@@ -45,6 +45,8 @@ def state_problem(robot: RobotState, config: GuardConfig, now_ns: int) -> Findin
 
 def _speed_problem(dq_rad_s: FloatArray, config: GuardConfig) -> Finding | None:
     limits = config.limits
+    if all([-most <= speed <= most for speed, most in zip(dq_rad_s.tolist(), limits.dq_max_rad_s.tolist(), strict=True)]):
+        return None
     share = np.abs(dq_rad_s) / limits.dq_max_rad_s
     worst = int(np.argmax(share))
     if share[worst] <= 1.0:

@@ -28,6 +28,7 @@ _CHECK_S = 0.02
 _RESERVE = 0.99
 # The integrated joint angles wait for joints that are held back by more than this.
 _AHEAD_RAD = 0.05
+_ROUNDING_RAD = 1e-9
 
 
 class JointTracker:
@@ -37,25 +38,27 @@ class JointTracker:
         """Starts at rest at the joint angles (7,), which lie within the limits less the margin."""
         limits = config.limits
         self._config, self._limits = config, limits
-        self._low, self._high = limits.q_min_rad + config.joint_margin_rad, limits.q_max_rad - config.joint_margin_rad
-        self._speed = config.joint_speed_share * limits.dq_max_rad_s
+        low_rad, high_rad = limits.q_min_rad + config.joint_margin_rad, limits.q_max_rad - config.joint_margin_rad
+        self._range = list(zip(low_rad.tolist(), high_rad.tolist(), strict=True))
+        speed = config.joint_speed_share * limits.dq_max_rad_s
         acceleration = config.joint_acceleration_share * limits.ddq_max_rad_s2
         jerk = config.joint_jerk_share * limits.dddq_max_rad_s3
-        self._axes = AxisBounds(self._speed.tolist(), acceleration.tolist(), jerk.tolist())
+        self._axes = AxisBounds(speed.tolist(), acceleration.tolist(), jerk.tolist())
         self._bounds = [
             (float(low), float(high), float(2.0 * deceleration), float(offset))
             for low, high, deceleration, offset in zip(
                 limits.stop_min_rad, limits.stop_max_rad, limits.deceleration_rad_s2, limits.offset_rad_s, strict=True
             )
         ]
+        self._free = [_free_range(*bounds, self._axes, joint) for joint, bounds in enumerate(self._bounds)]
         self._wanted: FloatArray = np.array(q_rad, dtype=np.float64)
         self._wanted_dq: FloatArray = np.zeros_like(self._wanted)
-        self._motion = JerkLimited(self._wanted.tolist(), self._low.tolist(), self._high.tolist())
+        self._motion = JerkLimited(self._wanted.tolist(), low_rad.tolist(), high_rad.tolist())
 
     @property
     def q_rad(self) -> FloatArray:
         """Commanded joint angles (7,)."""
-        return np.clip(self._motion.position, self._low, self._high)
+        return np.array([min(max(q, low), high) for q, (low, high) in zip(self._motion.position, self._range, strict=True)])
 
     @property
     def dq_rad_s(self) -> FloatArray:
@@ -85,14 +88,17 @@ class JointTracker:
         wanted = twist + _ERROR_GAIN_PER_S * error
         dq = joint_velocity_of(jac, self._wanted, wanted, config.ik_damping, config.posture_rad, config.posture_gain_per_s)
         # One factor for all joints keeps the direction of the end effector's motion.
-        dq = dq * min(1.0, float(np.min(self._speed / np.maximum(np.abs(dq), 1e-9))))
-        ddq = (dq - self._wanted_dq) / dt_s
-        held = np.array(self._motion.position)
-        self._wanted = np.clip(np.clip(self._wanted + dt_s * dq, held - _AHEAD_RAD, held + _AHEAD_RAD), self._low, self._high)
+        dq = dq * min([1.0, *(speed / max(abs(x), 1e-9) for speed, x in zip(self._axes.speed, dq.tolist(), strict=True))])
+        ddq = ((dq - self._wanted_dq) / dt_s).tolist()
+        reference = Reference((self._wanted + dt_s * dq).tolist(), dq.tolist(), ddq)
         self._wanted_dq = dq
-        free = (self._wanted > self._low) & (self._wanted < self._high)
-        reference = Reference(self._wanted.tolist(), np.where(free, dq, 0.0).tolist(), np.where(free, ddq, 0.0).tolist())
-        self._motion.follow_axes(reference, self._axes, dt_s, self._slow_enough)
+        for i, (held, (low, high)) in enumerate(zip(self._motion.position, self._range, strict=True)):
+            near = min(max(reference.position[i], held - _AHEAD_RAD), held + _AHEAD_RAD)
+            reference.position[i] = min(max(near, low), high)
+            if not low < near < high:
+                reference.velocity[i] = reference.acceleration[i] = 0.0
+        self._wanted = np.array(reference.position)
+        self._motion.follow_axes(reference, self._axes, dt_s, self._slow_enough, self._free)
         behind = pose_error(*forward(self._motion.position), target.position_m, target.rotation).tolist()
         return math.hypot(*behind[:3]), math.hypot(*behind[3:])
 
@@ -104,7 +110,7 @@ class JointTracker:
     def _slow_enough(self, joint: int, state: AxisState, phases: Phases) -> bool:
         """Whether the velocity stays under the published bound along the stop."""
         low, high, gain, offset = self._bounds[joint]
-        if _far_from_both(state, low, high, gain, offset, self._axes, joint):
+        if self._free[joint][0] <= state[0] <= self._free[joint][1]:
             return True
         seconds = sum(duration for duration, _ in phases)
         count = math.ceil(seconds / _CHECK_S)
@@ -116,9 +122,9 @@ class JointTracker:
         return True
 
 
-def _far_from_both(state: AxisState, low: float, high: float, gain: float, offset: float, axes: AxisBounds, joint: int) -> bool:
-    """Whether the bound near the stops is above the joint's own everywhere that the quickest stop goes: nothing to check."""
+def _free_range(low: float, high: float, gain: float, offset: float, axes: AxisBounds, joint: int) -> tuple[float, float]:
+    """Where the bound near the stops is above the joint's own everywhere that the quickest stop goes: nothing to check. Empty where it never is."""
     speed, acceleration, jerk = axes.speed[joint], axes.acceleration[joint], axes.jerk[joint]
     travel = speed * (speed / acceleration + acceleration / jerk)
-    room = min(high - state[0], state[0] - low) - travel
-    return room > 0.0 and _RESERVE * (math.sqrt(gain * room) - offset) >= speed
+    room = travel + (speed / _RESERVE + offset) ** 2 / gain + _ROUNDING_RAD
+    return low + room, high - room

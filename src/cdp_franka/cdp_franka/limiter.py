@@ -30,6 +30,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from ruckig import InputParameter, Result, Ruckig, Trajectory
 
@@ -38,6 +39,8 @@ from cdp_franka.stopping import AxisState, Phases, along, reach, stop_phases
 Row = list[float]
 # Whether the stop of the axis of this index, from this state, keeps what else its velocity is bound to.
 SpeedCheck = Callable[[int, AxisState, Phases], bool]
+# Lowest and highest position of each axis.
+Ranges = Sequence[tuple[float, float]]
 
 _SHARES = (0.75, 0.5, 0.25)
 _ROUNDING = 1e-9
@@ -48,6 +51,7 @@ _FLOOR = 2e-3
 _TIME_SCALE_S = 0.1
 _SIDE_SHARE = 0.1
 _SIDE_SPEED_SHARE = 0.02
+_NOWHERE = (math.inf, -math.inf)
 
 
 @dataclass(frozen=True)
@@ -59,8 +63,7 @@ class Bounds:
     jerk: float
 
 
-@dataclass(frozen=True)
-class Reference:
+class Reference(NamedTuple):
     """Where to be at the end of the tick, and how that moves: position, velocity, acceleration (n,)."""
 
     position: Row
@@ -68,8 +71,7 @@ class Reference:
     acceleration: Row
 
 
-@dataclass(frozen=True)
-class AxisBounds:
+class AxisBounds(NamedTuple):
     """Bounds of each axis for one tick (n,)."""
 
     speed: Row
@@ -86,7 +88,7 @@ def split(bound: float, needed: Sequence[float], wish: Sequence[float]) -> Row:
     must = [x * x for x in needed]
     want = [(bound * x) ** 2 for x in wish]
     share = _largest_share(must, want, bound * bound)
-    return [math.sqrt(max(m, share * w)) for m, w in zip(must, want, strict=True)]
+    return [math.sqrt(m if m > share * w else share * w) for m, w in zip(must, want, strict=True)]
 
 
 def direction(vector: Sequence[float], side: float) -> Row:
@@ -100,7 +102,7 @@ def direction(vector: Sequence[float], side: float) -> Row:
 
 def clip_length(vector: Sequence[float], length: float) -> Row:
     """``vector`` (n,), shortened to ``length`` where it is longer."""
-    norm = math.sqrt(sum(x * x for x in vector))
+    norm = math.sqrt(sum([x * x for x in vector]))
     return list(vector) if norm <= length else [x * (length / norm) for x in vector]
 
 
@@ -110,8 +112,8 @@ def _largest_share(fixed: Row, scaled: Row, most: float) -> float:
         return 1.0
     rising = [i for i, x in enumerate(scaled) if x > 0.0]
     while rising:
-        left = most - sum(x for i, x in enumerate(fixed) if i not in rising)
-        share = left / sum(scaled[i] for i in rising)
+        left = most - sum([x for i, x in enumerate(fixed) if i not in rising])
+        share = left / sum([scaled[i] for i in rising])
         kept = [i for i in rising if share * scaled[i] > fixed[i]]
         if len(kept) == len(rising):
             return share
@@ -126,14 +128,28 @@ def within_vector(bounds: Bounds, needed: AxisBounds, offset: Reference) -> Axis
     where the offset points, with a little for the sides.
     """
     t = _TIME_SCALE_S
-    gap = [abs(p) + t * abs(v) + t * t * abs(a) for p, v, a in zip(offset.position, offset.velocity, offset.acceleration, strict=True)]
-    course = [n + abs(p) / t for n, p in zip(needed.speed, offset.position, strict=True)]
+    gap, course = [], []
+    for p, v, a, speed in zip(offset.position, offset.velocity, offset.acceleration, needed.speed, strict=True):
+        gap.append(abs(p) + t * abs(v) + t * t * abs(a))
+        course.append(speed + abs(p) / t)
     wish = direction(gap, _SIDE_SHARE)
     return AxisBounds(
         split(_PLAN * bounds.speed, needed.speed, direction(course, _SIDE_SPEED_SHARE)),
         split(_PLAN * bounds.acceleration, needed.acceleration, wish),
         [bounds.jerk * w for w in wish],
     )
+
+
+def longest_travel(speed: float, acceleration: float, most: float, jerk: float) -> float:
+    """An upper bound, cheap and not tight, of how far a stop goes from where it begins.
+
+    ``speed`` is max(|v|, |w|), which the velocity never exceeds along the stop; ``most`` >= |acceleration| bounds the acceleration. The phases last
+    (a + b) / J, h and b / J with b <= A and, in the sense of w, h = (v + a^2 / (2 J)) / A - A / J <= speed / A because a^2 <= A^2. A thousandth is
+    added for rounding.
+    """
+    if speed == 0.0:
+        return 0.0
+    return 1.001 * speed * ((abs(acceleration) + 2.0 * most) / jerk + speed / most) if most > 0.0 else math.inf
 
 
 class JerkLimited:
@@ -168,36 +184,37 @@ class JerkLimited:
 
     def follow_vector(self, reference: Reference, bounds: Bounds, seconds: float) -> None:
         """Step of ``seconds`` > 0 towards ``reference``; ``bounds`` are of the vector's length."""
-        n = len(self.position)
-        speed = max((_PLAN * bounds.speed) ** 2, sum(v * v for v in self.velocity))
-        target_v = _scaled_into(clip_length(reference.velocity, _PLAN * bounds.speed), self.velocity, speed)
-        acceleration = max((0.8 * bounds.acceleration) ** 2, sum(a * a for a in self.acceleration))
-        target_a = _scaled_into(clip_length(reference.acceleration, 0.8 * bounds.acceleration), self.acceleration, acceleration)
+        velocity, acceleration = self.velocity, self.acceleration
+        speed = max((_PLAN * bounds.speed) ** 2, sum([v * v for v in velocity]))
+        target_v = _scaled_into(clip_length(reference.velocity, _PLAN * bounds.speed), velocity, speed)
+        weight = max((0.8 * bounds.acceleration) ** 2, sum([a * a for a in acceleration]))
+        target_a = _scaled_into(clip_length(reference.acceleration, 0.8 * bounds.acceleration), acceleration, weight)
         target = Reference(reference.position, target_v, target_a)
         offset = self._offset(target, seconds)
-        needed = AxisBounds(
-            [max(abs(self.velocity[i]), abs(target_v[i])) for i in range(n)],
-            [max(abs(self.acceleration[i]), abs(target_a[i])) for i in range(n)],
-            [0.0] * n,
-        )
+        needed = AxisBounds(_greater(velocity, target_v), _greater(acceleration, target_a), [])
         axes = within_vector(bounds, needed, offset)
         proposal = self._propose(target, offset, axes, seconds)
         if proposal is None:
             self.stop(seconds)
             return
         most = (bounds.speed * (1.0 + _ROUNDING)) ** 2
-        fallback = self._stopping(seconds)
+        states, fallback = proposal, None
         for share in (1.0, *_SHARES):
-            states = proposal if share == 1.0 else [_mix(f, p, share) for f, p in zip(fallback, proposal, strict=True)]
-            mean = sum((s[0] - p) ** 2 for s, p in zip(states, self.position, strict=True))
+            if share < 1.0:
+                fallback = fallback or self._stopping(seconds)
+                states = [_mix(f, p, share) for f, p in zip(fallback, proposal, strict=True)]
+            mean = sum([(s[0] - p) ** 2 for s, p in zip(states, self.position, strict=True)])
             if mean <= most * seconds * seconds and self._vector_safe(states, axes, most):
                 self._take(states)
                 self._safe = axes
                 return
-        self._take(fallback)
+        self._take(fallback or self._stopping(seconds))
 
-    def follow_axes(self, reference: Reference, axes: AxisBounds, seconds: float, check: SpeedCheck) -> None:
-        """Step of ``seconds`` > 0 towards ``reference``, each axis for itself within ``axes``, the same at every tick, and ``check``."""
+    def follow_axes(self, reference: Reference, axes: AxisBounds, seconds: float, check: SpeedCheck, free: Ranges | None = None) -> None:
+        """Step of ``seconds`` > 0 towards ``reference``, each axis for itself within ``axes``, the same at every tick, and ``check``.
+
+        ``free`` (n): positions for which ``check`` is known to hold whatever the velocity within ``axes``.
+        """
         n = len(self.position)
         target = Reference(
             reference.position,
@@ -206,39 +223,49 @@ class JerkLimited:
         )
         inside = AxisBounds([_PLAN * s for s in axes.speed], [_PLAN * s for s in axes.acceleration], axes.jerk)
         proposal = self._propose(target, self._offset(target, seconds), inside, seconds)
-        fallback = self._stopping(seconds) if self._moving() else [(p, 0.0, 0.0) for p in self.position]
+        states: list[AxisState] = []
+        fallback: list[AxisState] | None = None
+        for i in range(n):
+            unchecked = _NOWHERE if free is None else free[i]
+            if proposal is not None and self._axis_safe(i, proposal[i], axes, seconds, check, unchecked):
+                states.append(proposal[i])
+                continue
+            fallback = fallback or self._stopping(seconds)
+            mixtures = [] if proposal is None else [_mix(fallback[i], proposal[i], share) for share in _SHARES]
+            states.append(next((m for m in mixtures if self._axis_safe(i, m, axes, seconds, check, unchecked)), fallback[i]))
         self._safe = axes
-        states = fallback
-        if proposal is not None:
-            states = [self._axis_choice(i, proposal[i], fallback[i], axes, seconds, check) for i in range(n)]
         self._take(states)
 
-    def _axis_choice(self, i: int, proposal: AxisState, fallback: AxisState, axes: AxisBounds, seconds: float, check: SpeedCheck) -> AxisState:
+    def _axis_safe(self, i: int, state: AxisState, axes: AxisBounds, seconds: float, check: SpeedCheck, free: tuple[float, float]) -> bool:
         most, acceleration, jerk = axes.speed[i] * (1.0 + _ROUNDING), axes.acceleration[i], axes.jerk[i]
-        for share in (1.0, *_SHARES):
-            state = proposal if share == 1.0 else _mix(fallback, proposal, share)
-            p, v, a = state
-            if abs(a) > acceleration * (1.0 + _ROUNDING) or abs(p - self.position[i]) > most * seconds:
-                continue
-            if max(abs(v), abs(v + a * abs(a) / (2.0 * jerk))) > most:
-                continue
-            phases = stop_phases(v, a, acceleration, jerk)
-            low, high = reach(state, phases)
-            if low >= self._low[i] - _TOUCH and high <= self._high[i] + _TOUCH and check(i, state, phases):
-                return state
-        return fallback
+        p, v, a = state
+        if abs(a) > acceleration * (1.0 + _ROUNDING) or abs(p - self.position[i]) > most * seconds:
+            return False
+        speed = max(abs(v), abs(v + a * abs(a) / (2.0 * jerk)))
+        if speed > most:
+            return False
+        if free[0] <= p <= free[1] and self._far_inside(i, p, longest_travel(speed, a, acceleration, jerk)):
+            return True
+        phases = stop_phases(v, a, acceleration, jerk)
+        low, high = reach(state, phases)
+        return low >= self._low[i] - _TOUCH and high <= self._high[i] + _TOUCH and check(i, state, phases)
 
     def _moving(self) -> bool:
         return any(self.velocity) or any(self.acceleration)
 
+    def _far_inside(self, i: int, position: float, travel: float) -> bool:
+        """Whether a stop that goes no further than ``travel`` stays in the range of axis ``i``: nothing more to look at."""
+        return self._low[i] <= position - travel and position + travel <= self._high[i]
+
     def _offset(self, target: Reference, seconds: float) -> Reference:
         """From the target, run back to the beginning of the tick at its own velocity and acceleration, to the motion."""
-        back = [p - seconds * v + 0.5 * seconds * seconds * a for p, v, a in zip(target.position, target.velocity, target.acceleration, strict=True)]
-        return Reference(
-            [p - b for p, b in zip(self.position, back, strict=True)],
-            [v - (tv - seconds * ta) for v, tv, ta in zip(self.velocity, target.velocity, target.acceleration, strict=True)],
-            [a - ta for a, ta in zip(self.acceleration, target.acceleration, strict=True)],
-        )
+        half = 0.5 * seconds * seconds
+        position, velocity, acceleration = [], [], []
+        for i, (p, v, a) in enumerate(zip(target.position, target.velocity, target.acceleration, strict=True)):
+            position.append(self.position[i] - (p - seconds * v + half * a))
+            velocity.append(self.velocity[i] - (v - seconds * a))
+            acceleration.append(self.acceleration[i] - a)
+        return Reference(position, velocity, acceleration)
 
     def _propose(self, target: Reference, offset: Reference, axes: AxisBounds, seconds: float) -> list[AxisState] | None:
         """The state after ``seconds`` of the quickest trajectory onto the moving ``target``; None where Ruckig finds none."""
@@ -248,10 +275,13 @@ class JerkLimited:
         tv, ta = target.velocity, target.acceleration
         # Room on every axis: Ruckig needs some, and plans that take hours for want of it are refused.
         slow, weak = _FLOOR * max(speed), _FLOOR * max(most)
-        given.max_velocity = [max(s - v, slow) for s, v in zip(speed, tv, strict=True)]
-        given.min_velocity = [min(-s - v, -slow) for s, v in zip(speed, tv, strict=True)]
-        given.max_acceleration = [max(s - a, weak) for s, a in zip(most, ta, strict=True)]
-        given.min_acceleration = [min(-s - a, -weak) for s, a in zip(most, ta, strict=True)]
+        bounds: tuple[Row, Row, Row, Row] = ([], [], [], [])
+        for s, v, m, a in zip(speed, tv, most, ta, strict=True):
+            bounds[0].append(max(s - v, slow))
+            bounds[1].append(min(-s - v, -slow))
+            bounds[2].append(max(m - a, weak))
+            bounds[3].append(min(-m - a, -weak))
+        given.max_velocity, given.min_velocity, given.max_acceleration, given.min_acceleration = bounds
         given.max_jerk = axes.jerk
         given.minimum_duration = seconds
         try:
@@ -260,10 +290,13 @@ class JerkLimited:
         except ValueError:
             return None  # an error that its Python enumeration does not know
         p, v, a = self._trajectory.at_time(seconds)
-        states = [(target.position[i] + p[i], tv[i] + v[i], ta[i] + a[i]) for i in range(len(p))]
-        return states if all(math.isfinite(x) for state in states for x in state) else None
+        tp = target.position
+        states = [(tp[i] + p[i], tv[i] + v[i], ta[i] + a[i]) for i in range(len(p))]
+        return states if math.isfinite(sum(map(sum, states))) else None
 
     def _stopping(self, seconds: float) -> list[AxisState]:
+        if not self._moving():
+            return [(p, 0.0, 0.0) for p in self.position]
         safe = self._safe
         return [
             along((p, v, a), stop_phases(v, a, max(most, abs(a)), jerk), seconds)
@@ -273,23 +306,30 @@ class JerkLimited:
     def _vector_safe(self, states: list[AxisState], axes: AxisBounds, most: float) -> bool:
         squares = 0.0
         for i, state in enumerate(states):
-            _, v, a = state
+            p, v, a = state
             acceleration, jerk = axes.acceleration[i], axes.jerk[i]
             if abs(a) > acceleration * (1.0 + _ROUNDING):
                 return False
             left = v + a * abs(a) / (2.0 * jerk)
             squares += max(v * v, left * left)
+            if self._far_inside(i, p, longest_travel(max(abs(v), abs(left)), a, acceleration, jerk)):
+                continue
             low, high = reach(state, stop_phases(v, a, max(acceleration, abs(a)), jerk))
             if low < self._low[i] - _TOUCH or high > self._high[i] + _TOUCH:
                 return False
         return squares <= most
 
     def _take(self, states: list[AxisState]) -> None:
-        self.position, self.velocity, self.acceleration = ([s[k] for s in states] for k in range(3))
+        self.position, self.velocity, self.acceleration = map(list, zip(*states, strict=True))
 
 
 def _mix(a: AxisState, b: AxisState, share: float) -> AxisState:
     return a[0] + share * (b[0] - a[0]), a[1] + share * (b[1] - a[1]), a[2] + share * (b[2] - a[2])
+
+
+def _greater(one: Row, other: Row) -> Row:
+    """The greater magnitude (n,) of each pair."""
+    return [max(abs(x), abs(y)) for x, y in zip(one, other, strict=True)]
 
 
 def _scaled_into(wanted: Row, present: Row, most: float) -> Row:

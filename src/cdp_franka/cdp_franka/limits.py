@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cache, cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -64,12 +65,19 @@ class JointLimits:
     def position_violation(self, q_rad: ArrayLike, margin_rad: float) -> str | None:
         """Which joint (7,) is beyond its limit less ``margin_rad`` and by how much, in words; None where all are within."""
         q = np.asarray(q_rad, dtype=np.float64)
+        low, high = _allowed_rad(self, margin_rad)
+        if all([least <= x <= most for least, x, most in zip(low, q.tolist(), high, strict=True)]):
+            return None
         excess = np.maximum(self.q_min_rad + margin_rad - q, q - (self.q_max_rad - margin_rad))
         worst = int(np.argmax(excess))
         if excess[worst] <= 0.0:
             return None
-        low, high = self.q_min_rad[worst] + margin_rad, self.q_max_rad[worst] - margin_rad
-        return f"{self.joint_names[worst]} is at {q[worst]:.4f} rad, {excess[worst]:.4f} rad beyond [{low:.4f}, {high:.4f}]"
+        return f"{self.joint_names[worst]} is at {q[worst]:.4f} rad, {excess[worst]:.4f} rad beyond [{low[worst]:.4f}, {high[worst]:.4f}]"
+
+
+@cache
+def _allowed_rad(limits: JointLimits, margin_rad: float) -> tuple[list[float], list[float]]:
+    return (limits.q_min_rad + margin_rad).tolist(), (limits.q_max_rad - margin_rad).tolist()
 
 
 FR3 = JointLimits(
@@ -140,19 +148,22 @@ class WorkspaceBox:
             if not (math.isfinite(low) and math.isfinite(high) and low < high):
                 raise ValueError(f"workspace {axis}: [{low}, {high}] m is not a range from a lower to a higher finite number")
 
-    @property
+    @cached_property
     def low_m(self) -> FloatArray:
         """Lower corner (3,)."""
-        return np.array([self.x_m[0], self.y_m[0], max(self.z_m[0], self.table_z_m)])
+        return _row(self.x_m[0], self.y_m[0], max(self.z_m[0], self.table_z_m))
 
-    @property
+    @cached_property
     def high_m(self) -> FloatArray:
         """Upper corner (3,)."""
-        return np.array([self.x_m[1], self.y_m[1], self.z_m[1]])
+        return _row(self.x_m[1], self.y_m[1], self.z_m[1])
 
     def violation(self, position_m: ArrayLike, tolerance_m: float = 0.0) -> str | None:
         """Which axis of the position (3,) is outside by more than ``tolerance_m`` and by how much, in words; None where inside."""
         p = np.asarray(position_m, dtype=np.float64)
+        x, y, z = p.tolist()
+        if self.x_m[0] <= x <= self.x_m[1] and self.y_m[0] <= y <= self.y_m[1] and self.z_m[0] <= z <= self.z_m[1] and z >= self.table_z_m:
+            return None
         low, high = self.low_m, self.high_m
         excess = np.maximum(low - p, p - high)
         worst = int(np.argmax(excess))

@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -6,7 +8,7 @@ from scipy.spatial.transform import Rotation
 
 from cdp.actions import eef_row
 from cdp_franka.chunk import ChunkMotion, Pose, PoseMotion, at_rest
-from cdp_franka.rotation import orthonormal, quat_of, small_turn, turn_between, turn_matrix
+from cdp_franka.rotation import matrix_of, orthonormal, quat_of, small_turn, turn_between, turn_matrix, turns_along
 
 S = 1_000_000_000
 
@@ -27,6 +29,28 @@ def test_quaternions_agree_with_scipy_whichever_component_is_largest(seed, half_
     rotation = Rotation.random(rng=seed) if half_turn is None else Rotation.from_rotvec(np.eye(3)[half_turn] * (3.1 + 1e-4 * seed % 0.04))
     expected = rotation.as_quat()
     np.testing.assert_allclose(quat_of(rotation.as_matrix()), expected if expected[3] > 0 else -expected, atol=1e-12)
+
+
+@given(st.integers(0, 999), st.floats(1e-3, 1e3))
+def test_a_quaternion_of_any_length_is_its_rotation(seed, length):
+    rotation = Rotation.random(rng=seed)
+    np.testing.assert_allclose(matrix_of(length * rotation.as_quat()), rotation.as_matrix(), atol=1e-14)
+
+
+def test_a_zero_quaternion_is_refused():
+    with pytest.raises(ValueError, match="zero quaternion"):
+        matrix_of(np.zeros(4))
+
+
+@pytest.mark.parametrize("largest", [0.0, 1e-12, 0.5, 2.0, 3.1])
+def test_turns_along_rows_are_those_between_each_two(largest):
+    """At rest, tiny, usual, and so near half a turn that another formula is needed."""
+    steps = Rotation.from_rotvec(largest * np.array([[1.0, 0.0, 0.0], [0.0, 0.6, 0.8], [0.0, -1.0, 0.0]]))
+    rotations = np.cumprod([Rotation.identity(), *steps], axis=0)
+    matrices = np.array([r.as_matrix() for r in rotations])
+    expected = [turn_between(a, b) for a, b in itertools.pairwise(matrices)]
+    np.testing.assert_allclose(turns_along(matrices), expected, atol=1e-9)
+    assert turns_along(matrices[:1]).shape == (0, 3)
 
 
 def test_drift_is_taken_out_of_a_rotation():

@@ -41,6 +41,22 @@ def test_forward_kinematics_agrees_with_the_mujoco_model(mujoco_arm):
     assert worst_rad < 1e-5
 
 
+def test_the_chain_in_plain_numbers_is_the_product_of_the_links_matrices():
+    for q in random_configurations(50, 3):
+        frame = np.eye(4)
+        for link, angle in zip(kinematics.LINKS, q, strict=True):
+            turn = np.eye(4)
+            turn[:2, :2] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
+            frame = frame @ link @ turn
+        frame = frame @ kinematics.HAND
+        position, rotation = kinematics.forward(q)
+        np.testing.assert_allclose(rotation, frame[:3, :3], atol=1e-14)
+        np.testing.assert_allclose(position, frame[:3, 3] + 0.1034 * frame[:3, 2], atol=1e-14)
+        together = kinematics.forward_and_jacobian(q)
+        np.testing.assert_array_equal(together[0], position)
+        np.testing.assert_array_equal(together[1], rotation)
+
+
 def test_ready_pose_in_closed_form():
     # The arm is planar: upper arm leaning back by 45 degrees, forearm level, hand straight down.
     c = np.sqrt(0.5)

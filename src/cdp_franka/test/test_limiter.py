@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ruckig import ControlInterface, InputParameter, Ruckig, Trajectory
 
-from cdp_franka.limiter import AxisBounds, Bounds, JerkLimited, Reference, clip_length, direction, split
+from cdp_franka.limiter import AxisBounds, Bounds, JerkLimited, Reference, clip_length, direction, longest_travel, split
 from cdp_franka.stopping import along, reach, stop_phases
 
 BOUNDS = Bounds(speed=0.25, acceleration=1.5, jerk=50.0)
@@ -77,6 +77,45 @@ def test_a_stop_that_has_begun_goes_on_as_the_same_stop(state, most, jerk, share
     later = along(start, phases, seconds)
     again = stop_phases(*later[1:], max(most, abs(later[2])), jerk)
     assert along(later, again, 100.0)[0] == pytest.approx(along(start, phases, 100.0)[0], abs=1e-7)
+
+
+@settings(max_examples=500, deadline=None)
+@given(STATES, st.floats(1e-3, 5.0), st.floats(1.0, 5000.0))
+def test_no_stop_goes_further_than_the_bound_that_spares_a_look_at_it(state, most, jerk):
+    """Catches a bound that forgets a phase: the one of constant acceleration, or those at the jerk's limit."""
+    start = (0.0, state[0], max(-most, min(most, state[1])))
+    left = start[1] + start[2] * abs(start[2]) / (2.0 * jerk)
+    low, high = reach(start, stop_phases(*start[1:], most, jerk))
+    assert max(-low, high) <= longest_travel(max(abs(start[1]), abs(left)), start[2], most, jerk) + 1e-12
+
+
+def test_the_bound_on_a_stop_is_not_far_off_for_a_long_one():
+    """Catches a bound so wide that it never spares a look: v^2 / (2 a) is the stop, and twice of it the bound."""
+    assert longest_travel(10.0, 0.0, 1.0, 1e6) == pytest.approx(100.0, rel=2e-3)
+    assert longest_travel(0.0, 0.0, 0.0, 1.0) == 0.0
+    assert longest_travel(1.0, 0.0, 0.0, 1.0) == math.inf
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.tuples(*[st.floats(-2, 2)] * 3), min_size=1, max_size=8), st.lists(st.floats(1e-3, 0.05), min_size=20, max_size=40))
+def test_what_is_spared_changes_nothing(references, steps):
+    """The same bits with walls that are looked at always: by a bound that is never low enough, and with no range where the check is spared."""
+    axes = AxisBounds([0.5, 1.0, 2.0], [2.0, 4.0, 6.0], [100.0, 300.0, 500.0])
+    spared, looked = (
+        (motion((0.5, 0.0, 0.1)), JerkLimited([0.0] * 3, [-1.0] * 3, [1.0] * 3)),
+        (motion((0.5, 0.0, 0.1)), JerkLimited([0.0] * 3, [-1.0] * 3, [1.0] * 3)),
+    )
+    for vector, separate in (spared, looked):
+        with pytest.MonkeyPatch.context() as patch:
+            if vector is looked[0]:
+                patch.setattr("cdp_franka.limiter.longest_travel", lambda *_: math.inf)
+            for k, dt in enumerate(steps):
+                wish = references[k % len(references)]
+                vector.follow_vector(Reference(np.clip(wish, LOW, HIGH).tolist(), [0.1, -0.1, 0.0], [0.0] * 3), BOUNDS, dt)
+                free = [(-0.5, 0.5)] * 3
+                separate.follow_axes(Reference(np.clip(wish, -1, 1).tolist(), [0.0] * 3, [0.0] * 3), axes, dt, lambda i, state, phases: True, free)
+    for one, other in zip(spared, looked, strict=True):
+        assert (one.position, one.velocity, one.acceleration) == (other.position, other.velocity, other.acceleration)
 
 
 def test_shares_of_a_bound_fit_into_it_and_give_each_axis_what_it_needs():
