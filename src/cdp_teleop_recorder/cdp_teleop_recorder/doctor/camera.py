@@ -1,0 +1,92 @@
+"""The rate of a camera's topic, and how old its images are when they come."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from cdp_teleop_recorder.doctor.finding import Finding
+
+NS_PER_S = 1_000_000_000
+_SLOW, _FAR_TOO_SLOW = 0.9, 0.5
+_OLD_S, _FUTURE_S = 0.1, -0.05
+_START = "ros2 launch cdp_policy_node bringup.launch.py robot_ip:=<address> camera:=realsense"
+
+
+@dataclass(frozen=True)
+class Heard:
+    """Images of a topic: how many publish there, header stamps and times of arrival [ns], by one clock."""
+
+    publishers: int
+    stamp_ns: Sequence[int]
+    arrival_ns: Sequence[int]
+
+
+def camera_rate(topic: str, nominal_hz: float, heard: Heard) -> Iterator[Finding]:
+    """Rate by the times of arrival, the largest gap, and the age at arrival."""
+    if not heard.publishers:
+        yield Finding("camera", "warn", f"nobody publishes {topic}: no camera runs, or in another ROS domain", _START)
+        return
+    if len(heard.arrival_ns) < 2:
+        yield Finding("camera", "fail", f"{topic} has a publisher, and {len(heard.arrival_ns)} images came", _LOOK.format(topic=topic))
+        return
+    gaps_s = np.diff(np.asarray(heard.arrival_ns, dtype=np.int64)) / NS_PER_S
+    rate = 1.0 / float(np.mean(gaps_s))
+    age_s = float(np.median(np.asarray(heard.arrival_ns) - np.asarray(heard.stamp_ns))) / NS_PER_S
+    text = f"{topic}: {rate:.1f} Hz of {nominal_hz:.0f}, {1e3 * float(gaps_s.max()):.0f} ms at most between two, {1e3 * age_s:.0f} ms old on arrival"
+    if heard.publishers > 1:
+        yield Finding(
+            "camera", "fail", f"{topic} has {heard.publishers} publishers: their images mix", "end all but one: ros2 topic info -v " + topic
+        )
+    if rate < _FAR_TOO_SLOW * nominal_hz:
+        yield Finding("camera", "fail", text, _SLOW_FIX)
+    elif rate < _SLOW * nominal_hz:
+        yield Finding("camera", "warn", text, _SLOW_FIX)
+    else:
+        yield Finding("camera", "ok", text)
+    if not _FUTURE_S <= age_s <= _OLD_S:
+        clocks = "synchronise the clocks of both machines (chrony), or put the camera's driver on this one"
+        where = "in the future" if age_s < 0 else "old"
+        yield Finding("camera clock", "warn", f"images of {topic} come {1e3 * abs(age_s):.0f} ms {where} by their stamps", clocks)
+
+
+_SLOW_FIX = "USB 3 port and cable, exposure below one frame's period, and the profile of config/fastdds.xml; then: ros2 topic hz <topic>"
+_LOOK = "the driver's log says why, or it publishes elsewhere: ros2 topic hz {topic}"
+
+
+def listen(topic: str, seconds: float) -> Heard:
+    """Images of ``topic`` over some seconds, on a node of its own. Raises ImportError without ROS 2."""
+    import time
+
+    import rclpy
+    from rclpy.executors import SingleThreadedExecutor
+    from rclpy.qos import qos_profile_sensor_data
+    from sensor_msgs.msg import CompressedImage, Image
+
+    stamps: list[int] = []
+    arrivals: list[int] = []
+    context = rclpy.Context()
+    rclpy.init(context=context, args=[])
+    try:
+        node = rclpy.create_node("cdp_doctor", context=context)
+
+        def note(message: Any) -> None:
+            stamps.append(message.header.stamp.sec * NS_PER_S + message.header.stamp.nanosec)
+            arrivals.append(time.time_ns())
+
+        kind = CompressedImage if topic.endswith("/compressed") else Image
+        node.create_subscription(kind, topic, note, qos_profile_sensor_data)
+        executor = SingleThreadedExecutor(context=context)
+        executor.add_node(node)
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            executor.spin_once(timeout_sec=max(0.0, end - time.monotonic()))
+        heard = Heard(node.count_publishers(topic), tuple(stamps), tuple(arrivals))
+        executor.shutdown()
+        node.destroy_node()
+        return heard
+    finally:
+        rclpy.shutdown(context=context)
