@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -58,35 +59,16 @@ _LOOK = "the driver's log says why, or it publishes elsewhere: ros2 topic hz {to
 
 
 def listen(topic: str, seconds: float) -> Heard:
-    """Images of ``topic`` over some seconds, on a node of its own. Raises ImportError without ROS 2."""
-    import time
-
-    import rclpy
-    from rclpy.executors import SingleThreadedExecutor
-    from rclpy.qos import qos_profile_sensor_data
-    from sensor_msgs.msg import CompressedImage, Image
+    """Images of ``topic`` over some seconds, on a node of its own."""
+    from cdp_teleop_recorder.hear import hear_images
 
     stamps: list[int] = []
     arrivals: list[int] = []
-    context = rclpy.Context()
-    rclpy.init(context=context, args=[])
-    try:
-        node = rclpy.create_node("cdp_doctor", context=context)
 
-        def note(message: Any) -> None:
-            stamps.append(message.header.stamp.sec * NS_PER_S + message.header.stamp.nanosec)
-            arrivals.append(time.time_ns())
+    def note(message: Any) -> bool:
+        stamps.append(message.header.stamp.sec * NS_PER_S + message.header.stamp.nanosec)
+        arrivals.append(time.time_ns())
+        return False
 
-        kind = CompressedImage if topic.endswith("/compressed") else Image
-        node.create_subscription(kind, topic, note, qos_profile_sensor_data)
-        executor = SingleThreadedExecutor(context=context)
-        executor.add_node(node)
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            executor.spin_once(timeout_sec=max(0.0, end - time.monotonic()))
-        heard = Heard(node.count_publishers(topic), tuple(stamps), tuple(arrivals))
-        executor.shutdown()
-        node.destroy_node()
-        return heard
-    finally:
-        rclpy.shutdown(context=context)
+    publishers = hear_images(topic, seconds, note)
+    return Heard(publishers, tuple(stamps), tuple(arrivals))
