@@ -61,7 +61,7 @@ def _comparable(reference: Reference, live: Picture) -> tuple[Picture, Picture, 
     own = (reference.picture.shape[1], reference.picture.shape[0])
     if live.shape[0] < own[1] or live.shape[1] < own[0]:
         raise CameraError(
-            f"the camera gives {live.shape[1]}x{live.shape[0]}, less than the reference's {own[0]}x{own[1]}: set the driver's size as it was"
+            f"a view of {live.shape[1]}x{live.shape[0]} is smaller than the reference, {own[0]}x{own[1]}: set the driver's size as it was"
         )
     size = (round(own[1] * width / height), own[1])
     now = cv2.resize(np.ascontiguousarray(live), own, interpolation=cv2.INTER_AREA)
