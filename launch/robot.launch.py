@@ -1,10 +1,10 @@
 """The robot behind its topics: the real FR3 when robot_ip is given, MuJoCo otherwise. Nothing else changes between the two."""
 
 from launch import LaunchDescription
-from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription, Shutdown
+from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription
 from launch.conditions import IfCondition
 from launch.launch_description_sources import PythonLaunchDescriptionSource
-from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
+from launch.substitutions import PathJoinSubstitution
 from launch_ros.actions import Node
 from launch_ros.substitutions import FindPackageShare
 
@@ -16,6 +16,7 @@ BY_FRANKA_ROS2 = "{robot_ip} != '' and {driver} == 'franka_ros2'"
 BY_LIBFRANKA = "{robot_ip} != '' and {driver} == 'libfranka'"
 # The one controller that is ours to configure; the guard says how to start the others.
 SPAWNED = f"{BY_FRANKA_ROS2} and ({{controller}} == 'joint_trajectory_controller' or ({{controller}} == 'auto' and {{command_interface}} == 'joint'))"
+HAS_HAND = "{robot_ip} != '' and {gripper} == 'true'"
 WATCHDOGS = ("state_timeout_s", "source_margin_s", "max_observation_age_s")
 
 
@@ -61,14 +62,13 @@ def arm() -> list:
             arguments=["fr3_arm_controller", "--controller-manager-timeout", "60"],
             condition=IfCondition(expression(SPAWNED)),
         ),
-        Node(
-            package="cdp_franka_driver",
-            executable="franka_driver",
-            name="franka_driver",
-            output="screen",
-            parameters=[config("driver.yaml"), values("robot_ip")],
-            condition=IfCondition(expression(BY_LIBFRANKA)),
-            on_exit=Shutdown(reason="the driver of the arm ended"),
+        ours(
+            "cdp_franka_driver",
+            "franka_driver",
+            "franka_driver",
+            [config("driver.yaml"), values("robot_ip", "command_interface")],
+            when=BY_LIBFRANKA,
+            ends_launch="the driver of the arm ended",
         ),
     ]
 
@@ -83,9 +83,9 @@ def generate_launch_description() -> LaunchDescription:
         ),
         DeclareLaunchArgument(
             "gripper",
-            default_value=expression("'true' if {robot_ip} != '' and {driver} != 'libfranka' else 'false'"),
+            default_value="true",
             choices=["true", "false"],
-            description="Whether to start cdp_gripper, which turns widths into goals of franka_gripper; MuJoCo takes the widths itself.",
+            description="Whether the arm has Franka's hand, to be driven by cdp_gripper or the libfranka driver; MuJoCo always has it.",
         ),
         # An arm never stalls; a simulator that shares a busy machine with its guard does, and nothing can break in it.
         DeclareLaunchArgument(
@@ -104,19 +104,17 @@ def generate_launch_description() -> LaunchDescription:
             description="Age of the newest observation that a source has answered from which the guard holds [s].",
         ),
     ]
-    gripper = Node(
-        package="cdp_policy_node",
-        executable="gripper_node",
-        name="cdp_gripper",
-        output="screen",
-        parameters=[config("gripper.yaml")],
-        condition=IfCondition(LaunchConfiguration("gripper")),
-    )
+    # Either is a node of its own that nothing waits for: without a hand the arm works on.
+    hand = [
+        ours("cdp_policy_node", "gripper_node", "cdp_gripper", [config("gripper.yaml")], when=f"{HAS_HAND} and {{driver}} != 'libfranka'"),
+        ours("cdp_franka_driver", "franka_hand", "franka_hand", [config("driver.yaml"), values("robot_ip")], when=f"{HAS_HAND} and {BY_LIBFRANKA}"),
+    ]
+    controller = {"controller": expression(f"'franka_driver' if {BY_LIBFRANKA} and {{controller}} == 'auto' else {{controller}}")}
     guard = ours(
         "cdp_policy_node",
         "guard_node",
         "cdp_guard",
-        [config("guard.yaml"), {**values("command_interface", "controller", "lockstep", *WATCHDOGS), **CLOCK}],
+        [config("guard.yaml"), {**values("command_interface", "lockstep", *WATCHDOGS), **controller, **CLOCK}],
         ends_launch="the command guard ended",
     )
-    return LaunchDescription([*arguments, *checks(), *arm(), *cameras(), gripper, guard])
+    return LaunchDescription([*arguments, *checks(), *arm(), *cameras(), *hand, guard])

@@ -23,7 +23,7 @@ OURS = {
 OTHERS = {
     "franka_bringup": ["franka_bringup"],
     "controller_manager": ["spawner"],
-    "cdp_franka_driver": ["franka_driver"],
+    "cdp_franka_driver": ["franka_driver", "franka_hand"],
     "realsense2_camera": ["realsense2_camera_node"],
     "v4l2_camera": ["v4l2_camera_node"],
     "spacenav": ["spacenav_node"],
@@ -135,7 +135,7 @@ LONG = [
         "franka_bringup gripper_node guard_node policy_node recorder_node v4l2_camera_node",
     ),
     ("replay.launch.py", [], "sim_node guard_node replay_node"),
-    ("replay.launch.py", [ARM, "driver:=libfranka"], "franka_driver guard_node replay_node"),
+    ("replay.launch.py", [ARM, "driver:=libfranka"], "franka_driver franka_hand guard_node replay_node"),
     ("bringup.launch.py", [], "sim_node guard_node teleop_node recorder_node panel_node"),
     ("bringup.launch.py", [ARM, "driver:=none", "camera:=none", "recorder:=false", "panel:=false", "device:=none"], "gripper_node guard_node"),
     (
@@ -188,11 +188,15 @@ def test_the_camera_publishes_what_the_nodes_read(bench, camera, node, own):
     assert bench.parameters("policy_node")["autostart"] is False
 
 
-def test_the_driver_is_told_the_address(bench):
-    done = bench.launch("robot.launch.py", ARM, "driver:=libfranka", expected="franka_driver guard_node")
+def test_the_driver_is_told_where_the_arm_is_and_what_the_guard_sends(bench):
+    given = [ARM, "driver:=libfranka", "command_interface:=joint"]
+    done = bench.launch("robot.launch.py", *given, expected="franka_driver franka_hand guard_node")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert bench.files("franka_driver")[0] == "driver.yaml"
-    assert bench.parameters("franka_driver")["robot_ip"] == "172.16.0.2"
+    for node in ("franka_driver", "franka_hand"):
+        assert bench.files(node)[0] == "driver.yaml"
+        assert bench.parameters(node)["robot_ip"] == "172.16.0.2"
+    assert bench.parameters("franka_driver")["command_interface"] == "joint"
+    assert bench.parameters("guard_node")["controller"] == "franka_driver"
 
 
 @pytest.mark.parametrize(

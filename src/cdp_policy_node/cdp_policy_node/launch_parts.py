@@ -25,6 +25,7 @@ CONTROLLERS = [
     "forward_position",
     "servo_twist",
     "servo_pose",
+    "franka_driver",
 ]
 DRIVERS = ["franka_ros2", "libfranka", "none"]
 CAMERAS = ["realsense", "v4l2", "none"]
@@ -75,7 +76,7 @@ def robot_arguments(camera: object = "none") -> list[DeclareLaunchArgument]:
             "controller",
             default_value="auto",
             choices=CONTROLLERS,
-            description="What takes the commands: see docs/interfaces.md; auto is cartesian_impedance or joint_trajectory_controller.",
+            description="What takes the commands: see docs/interfaces.md; auto: by command_interface, or the libfranka driver.",
         ),
         DeclareLaunchArgument(
             "camera", default_value=camera, choices=CAMERAS, description="Driver of the agent-view camera; none: it runs already, or is MuJoCo's."

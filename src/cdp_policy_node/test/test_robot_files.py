@@ -56,7 +56,7 @@ def test_the_shipped_gripper_file_says_the_defaults():
 
 
 def test_the_launch_files_offer_every_controller():
-    assert [AUTO, *TAKES] == CONTROLLERS
+    assert [AUTO, *TAKES, "franka_driver"] == CONTROLLERS
 
 
 @pytest.fixture(scope="module")
