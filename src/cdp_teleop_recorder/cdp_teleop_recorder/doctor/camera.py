@@ -14,7 +14,7 @@ from cdp_teleop_recorder.doctor.finding import Finding
 NS_PER_S = 1_000_000_000
 _SLOW, _FAR_TOO_SLOW = 0.9, 0.5
 _OLD_S, _FUTURE_S = 0.1, -0.05
-_START = "ros2 launch cdp_policy_node bringup.launch.py robot_ip:=<address> camera:=realsense"
+_START = "ros2 launch cdp_policy_node bringup.launch.py robot_ip:=172.16.0.2 camera:=realsense"
 
 
 @dataclass(frozen=True)
@@ -32,30 +32,28 @@ def camera_rate(topic: str, nominal_hz: float, heard: Heard) -> Iterator[Finding
         yield Finding("camera", "warn", f"nobody publishes {topic}: no camera runs, or in another ROS domain", _START)
         return
     if len(heard.arrival_ns) < 2:
-        yield Finding("camera", "fail", f"{topic} has a publisher, and {len(heard.arrival_ns)} images came", _LOOK.format(topic=topic))
+        look = f"the driver's log says why; does it send at all?\nros2 topic hz {topic}"
+        yield Finding("camera", "fail", f"{topic} has a publisher, and {len(heard.arrival_ns)} images came", look)
         return
     gaps_s = np.diff(np.asarray(heard.arrival_ns, dtype=np.int64)) / NS_PER_S
     rate = 1.0 / float(np.mean(gaps_s))
     age_s = float(np.median(np.asarray(heard.arrival_ns) - np.asarray(heard.stamp_ns))) / NS_PER_S
     text = f"{topic}: {rate:.1f} Hz of {nominal_hz:.0f}, {1e3 * float(gaps_s.max()):.0f} ms at most between two, {1e3 * age_s:.0f} ms old on arrival"
+    slow_fix = f"USB 3 port and cable, exposure below one frame's period, the profile of config/fastdds.xml\nros2 topic hz {topic}"
     if heard.publishers > 1:
-        yield Finding(
-            "camera", "fail", f"{topic} has {heard.publishers} publishers: their images mix", "end all but one: ros2 topic info -v " + topic
-        )
+        text = f"{text}; {heard.publishers} publishers, whose images mix"
+        yield Finding("camera", "fail", text, f"end all but one\nros2 topic info -v {topic}")
+        return
     if rate < _FAR_TOO_SLOW * nominal_hz:
-        yield Finding("camera", "fail", text, _SLOW_FIX)
+        yield Finding("camera", "fail", text, slow_fix)
     elif rate < _SLOW * nominal_hz:
-        yield Finding("camera", "warn", text, _SLOW_FIX)
+        yield Finding("camera", "warn", text, slow_fix)
     else:
         yield Finding("camera", "ok", text)
     if not _FUTURE_S <= age_s <= _OLD_S:
         clocks = "synchronise the clocks of both machines (chrony), or put the camera's driver on this one"
         where = "in the future" if age_s < 0 else "old"
         yield Finding("camera clock", "warn", f"images of {topic} come {1e3 * abs(age_s):.0f} ms {where} by their stamps", clocks)
-
-
-_SLOW_FIX = "USB 3 port and cable, exposure below one frame's period, and the profile of config/fastdds.xml; then: ros2 topic hz <topic>"
-_LOOK = "the driver's log says why, or it publishes elsewhere: ros2 topic hz {topic}"
 
 
 def listen(topic: str, seconds: float) -> Heard:
