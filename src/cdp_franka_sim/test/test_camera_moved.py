@@ -61,7 +61,10 @@ def focal_px(sim):
 def test_a_turned_camera_shifts_the_picture_by_f_tan(shoot, focal_px, pan, tilt):
     motion = find_motion(shoot(), shoot(pan=pan, tilt=tilt))
     expected = focal_px * np.tan(np.radians([pan, tilt]))
-    np.testing.assert_allclose(motion.shift_px, expected, atol=0.02 * np.abs(expected).max() + 0.15)
+    # Exact at the centre; perspective shifts what is y from it by 1 + (y / f)^2 as much, and this scene has its edges far up in the picture.
+    beyond = (0.5 * HALF[1] / focal_px) ** 2
+    low, high = np.sort([0.98 * expected, (1.0 + beyond) * expected], axis=0)
+    assert np.all(motion.shift_px > low - 0.2) and np.all(motion.shift_px < high + 0.2), (motion.shift_px, expected)
     assert motion.scale == pytest.approx(1.0, abs=0.006)
 
 

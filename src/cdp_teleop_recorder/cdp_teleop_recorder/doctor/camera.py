@@ -51,7 +51,8 @@ def camera_rate(topic: str, nominal_hz: float, heard: Heard) -> Iterator[Finding
     else:
         yield Finding("camera", "ok", text)
     if not _FUTURE_S <= age_s <= _OLD_S:
-        clocks = "synchronise the clocks of both machines (chrony), or put the camera's driver on this one"
+        late = "a busy machine or a slow link, or clocks that differ: " if age_s > 0 else ""
+        clocks = f"{late}synchronise both machines (chrony), or put the camera's driver on this one"
         where = "in the future" if age_s < 0 else "old"
         yield Finding("camera clock", "warn", f"images of {topic} come {1e3 * abs(age_s):.0f} ms {where} by their stamps", clocks)
 
