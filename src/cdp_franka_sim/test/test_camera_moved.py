@@ -64,7 +64,7 @@ def test_a_turned_camera_shifts_the_picture_by_f_tan(shoot, focal_px, pan, tilt)
     # Exact at the centre; perspective shifts what is y from it by 1 + (y / f)^2 as much, and this scene has its edges far up in the picture.
     beyond = (0.5 * HALF[1] / focal_px) ** 2
     low, high = np.sort([0.98 * expected, (1.0 + beyond) * expected], axis=0)
-    assert np.all(motion.shift_px > low - 0.2) and np.all(motion.shift_px < high + 0.2), (motion.shift_px, expected)
+    assert np.all(motion.shift_px > low - 0.3) and np.all(motion.shift_px < high + 0.3), (motion.shift_px, expected)
     assert motion.scale == pytest.approx(1.0, abs=0.006)
 
 
