@@ -1,132 +1,120 @@
 """The robot behind its topics: the real FR3 when robot_ip is given, MuJoCo otherwise. Nothing else changes between the two."""
 
 from launch import LaunchDescription
-from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription, Shutdown
+from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription
 from launch.conditions import IfCondition
 from launch.launch_description_sources import PythonLaunchDescriptionSource
-from launch.substitutions import EqualsSubstitution, LaunchConfiguration, NotEqualsSubstitution, PathJoinSubstitution, PythonExpression
+from launch.substitutions import PathJoinSubstitution
 from launch_ros.actions import Node
 from launch_ros.substitutions import FindPackageShare
 
-SHARE = FindPackageShare("cdp_policy_node")
-CONTROLLERS = [
-    "auto",
-    "joint_trajectory_controller",
-    "cartesian_impedance",
-    "crisp_pose",
-    "crisp_joint",
-    "forward_position",
-    "servo_twist",
-    "servo_pose",
-]
+from cdp_policy_node.launch_nodes import CLOCK, cameras, ours
+from cdp_policy_node.launch_parts import config, expression, refuse, require, robot_arguments, values
+
+SIMULATED = "{robot_ip} == '' and {driver} != 'none'"
+BY_FRANKA_ROS2 = "{robot_ip} != '' and {driver} == 'franka_ros2'"
+BY_LIBFRANKA = "{robot_ip} != '' and {driver} == 'libfranka'"
+# The one controller that is ours to configure; the guard says how to start the others.
+SPAWNED = f"{BY_FRANKA_ROS2} and ({{controller}} == 'joint_trajectory_controller' or ({{controller}} == 'auto' and {{command_interface}} == 'joint'))"
+HAS_HAND = "{robot_ip} != '' and {gripper} == 'true'"
+WATCHDOGS = ("state_timeout_s", "source_margin_s", "max_observation_age_s")
 
 
-def spawns_trajectory_controller() -> PythonExpression:
-    robot_ip, interface, controller = (LaunchConfiguration(name) for name in ("robot_ip", "command_interface", "controller"))
-    wanted = ["'", controller, "' == 'joint_trajectory_controller' or ('", controller, "' == 'auto' and '", interface, "' == 'joint')"]
-    return PythonExpression(["'", robot_ip, "' != '' and (", *wanted, ")"])
+def checks() -> list:
+    """What has to be there before anything is started."""
+    underlay = "build it beside this workspace and say `export CDP_UNDERLAY=<its workspace>/install` before `. tools/env.sh` (docs/install.md)"
+    return [
+        refuse(
+            "{robot_ip} == '' and {driver} == 'libfranka'", "driver:=libfranka needs the arm's address, robot_ip:=<address>; without one MuJoCo runs"
+        ),
+        refuse(f"{SIMULATED} and {{camera}} != 'none'", "the simulated arm has a camera: leave out camera:=, or give robot_ip:= or driver:=none"),
+        require(BY_FRANKA_ROS2, {"franka_bringup": f"{underlay}; or take driver:=libfranka"}),
+        require(
+            BY_LIBFRANKA,
+            {"cdp_franka_driver": "build this workspace with it (`make build`), or take driver:=franka_ros2"},
+            files=["config/driver.yaml"],
+        ),
+        require("{camera} == 'realsense'", {"realsense2_camera": "sudo apt-get install ros-$ROS_DISTRO-realsense2-camera"}),
+        require("{camera} == 'v4l2'", {"v4l2_camera": "sudo apt-get install ros-$ROS_DISTRO-v4l2-camera"}),
+    ]
+
+
+def arm() -> list:
+    """Who talks to the arm, or MuJoCo in its place."""
+    return [
+        ours(
+            "cdp_franka_sim",
+            "sim_node",
+            "cdp_franka_sim",
+            [config("sim.yaml"), values("task", "seed", "lockstep")],
+            when=SIMULATED,
+            ends_launch="the simulator ended",
+        ),
+        IncludeLaunchDescription(
+            PythonLaunchDescriptionSource(PathJoinSubstitution([FindPackageShare("franka_bringup"), "launch", "franka.launch.py"])),
+            launch_arguments={**values("robot_ip", "controllers_yaml"), "robot_type": "fr3", "load_gripper": "true"}.items(),
+            condition=IfCondition(expression(BY_FRANKA_ROS2)),
+        ),
+        Node(
+            package="controller_manager",
+            executable="spawner",
+            output="screen",
+            arguments=["fr3_arm_controller", "--controller-manager-timeout", "60"],
+            condition=IfCondition(expression(SPAWNED)),
+        ),
+        ours(
+            "cdp_franka_driver",
+            "franka_driver",
+            "franka_driver",
+            [config("driver.yaml"), values("robot_ip", "command_interface")],
+            when=BY_LIBFRANKA,
+            ends_launch="the driver of the arm ended",
+        ),
+    ]
 
 
 def generate_launch_description() -> LaunchDescription:
-    robot_ip = LaunchConfiguration("robot_ip")
-    lockstep = LaunchConfiguration("lockstep")
-    simulated = EqualsSubstitution(robot_ip, "")
-    interface, controller, controllers_yaml = (LaunchConfiguration(name) for name in ("command_interface", "controller", "controllers_yaml"))
     arguments = [
-        DeclareLaunchArgument("robot_ip", default_value="", description="Address of the real FR3; empty runs MuJoCo instead."),
+        *robot_arguments(),
         DeclareLaunchArgument("task", default_value="slide", description="Task of the simulated scene."),
         DeclareLaunchArgument("seed", default_value="0", description="Seed of the first simulated scene."),
         DeclareLaunchArgument(
-            "lockstep",
-            default_value="false",
+            "controllers_yaml", default_value=config("controllers_fr3.yaml"), description="Controllers of the real FR3 for franka_bringup."
+        ),
+        DeclareLaunchArgument(
+            "gripper",
+            default_value="true",
             choices=["true", "false"],
-            description="Simulation only: step as fast as the nodes answer, on /clock, instead of in real time.",
-        ),
-        DeclareLaunchArgument(
-            "command_interface",
-            default_value="cartesian",
-            choices=["cartesian", "joint"],
-            description="What the guard commands: poses of the end effector, or joint positions with velocities.",
-        ),
-        DeclareLaunchArgument(
-            "controller",
-            default_value="auto",
-            choices=CONTROLLERS,
-            description="What takes the commands: see docs/interfaces.md; auto is cartesian_impedance or joint_trajectory_controller.",
-        ),
-        DeclareLaunchArgument(
-            "controllers_yaml",
-            default_value=PathJoinSubstitution([SHARE, "config", "controllers_fr3.yaml"]),
-            description="Controllers of the real FR3 for franka_bringup.",
+            description="Whether the arm has Franka's hand, to be driven by cdp_gripper or the libfranka driver; MuJoCo always has it.",
         ),
         # An arm never stalls; a simulator that shares a busy machine with its guard does, and nothing can break in it.
         DeclareLaunchArgument(
             "state_timeout_s",
-            default_value=PythonExpression(["0.5 if '", robot_ip, "' == '' else 0.1"]),
+            default_value=expression("0.5 if {robot_ip} == '' else 0.1"),
             description="Age of the robot's states from which the guard faults [s]; 0.1 on the arm, 0.5 in simulation.",
         ),
         DeclareLaunchArgument(
             "source_margin_s",
-            default_value=PythonExpression(["0.25 if '", robot_ip, "' == '' else 0.08"]),
+            default_value=expression("0.25 if {robot_ip} == '' else 0.08"),
             description="Added to a source's promise before the guard holds [s]; 0.08 on the arm, 0.25 in simulation.",
         ),
         DeclareLaunchArgument(
             "max_observation_age_s",
-            default_value=PythonExpression(["0.5 if '", robot_ip, "' == '' else 0.3"]),
+            default_value=expression("0.5 if {robot_ip} == '' else 0.3"),
             description="Age of the newest observation that a source has answered from which the guard holds [s].",
         ),
     ]
-    simulator = Node(
-        package="cdp_franka_sim",
-        executable="sim_node",
-        name="cdp_franka_sim",
-        output="screen",
-        condition=IfCondition(simulated),
-        parameters=[
-            PathJoinSubstitution([SHARE, "config", "sim.yaml"]),
-            {"task": LaunchConfiguration("task"), "seed": LaunchConfiguration("seed"), "lockstep": lockstep},
-        ],
-        on_exit=Shutdown(reason="the simulator ended"),
+    # Either is a node of its own that nothing waits for: without a hand the arm works on.
+    hand = [
+        ours("cdp_policy_node", "gripper_node", "cdp_gripper", [config("gripper.yaml")], when=f"{HAS_HAND} and {{driver}} != 'libfranka'"),
+        ours("cdp_franka_driver", "franka_hand", "franka_hand", [config("driver.yaml"), values("robot_ip")], when=f"{HAS_HAND} and {BY_LIBFRANKA}"),
+    ]
+    controller = {"controller": expression(f"'franka_driver' if {BY_LIBFRANKA} and {{controller}} == 'auto' else {{controller}}")}
+    guard = ours(
+        "cdp_policy_node",
+        "guard_node",
+        "cdp_guard",
+        [config("guard.yaml"), {**values("command_interface", "lockstep", *WATCHDOGS), **controller, **CLOCK}],
+        ends_launch="the command guard ended",
     )
-    bringup = IncludeLaunchDescription(
-        PythonLaunchDescriptionSource(PathJoinSubstitution([FindPackageShare("franka_bringup"), "launch", "franka.launch.py"])),
-        launch_arguments={"robot_ip": robot_ip, "robot_type": "fr3", "load_gripper": "true", "controllers_yaml": controllers_yaml}.items(),
-        condition=IfCondition(NotEqualsSubstitution(robot_ip, "")),
-    )
-    # The one controller that is ours to configure; the guard says how to start the others.
-    spawner = Node(
-        package="controller_manager",
-        executable="spawner",
-        output="screen",
-        arguments=["fr3_arm_controller", "--controller-manager-timeout", "60"],
-        condition=IfCondition(spawns_trajectory_controller()),
-    )
-    gripper = Node(
-        package="cdp_policy_node",
-        executable="gripper_node",
-        name="cdp_gripper",
-        output="screen",
-        parameters=[PathJoinSubstitution([SHARE, "config", "gripper.yaml"])],
-        condition=IfCondition(NotEqualsSubstitution(robot_ip, "")),
-    )
-    guard = Node(
-        package="cdp_policy_node",
-        executable="guard_node",
-        name="cdp_guard",
-        output="screen",
-        parameters=[
-            PathJoinSubstitution([SHARE, "config", "guard.yaml"]),
-            {
-                "command_interface": interface,
-                "controller": controller,
-                "state_timeout_s": LaunchConfiguration("state_timeout_s"),
-                "source_margin_s": LaunchConfiguration("source_margin_s"),
-                "max_observation_age_s": LaunchConfiguration("max_observation_age_s"),
-                "lockstep": lockstep,
-                "use_sim_time": lockstep,
-                "reliable": lockstep,
-            },
-        ],
-        on_exit=Shutdown(reason="the command guard ended"),
-    )
-    return LaunchDescription([*arguments, simulator, bringup, spawner, gripper, guard])
+    return LaunchDescription([*arguments, *checks(), *arm(), *cameras(), *hand, guard])

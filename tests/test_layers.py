@@ -26,7 +26,9 @@ ALLOWED = {
 }
 WITHOUT_ROS = {"cdp", "cdp_franka"}
 ROS = re.compile(r"^(rclpy|rcl_interfaces|cv_bridge|launch|launch_ros|ament_index_python|tf2_\w+|\w+_msgs|\w+_srvs|\w+_interfaces)$")
-IN_LAUNCH_FILES = {"launch", "launch_ros", "ament_index_python"} | set(sys.stdlib_module_names)
+# `ros2 launch` runs under whatever interpreter it has: nothing else may be imported, by the launch files or by what they share.
+IN_LAUNCH_FILES = {"launch", "launch_ros", "ament_index_python", "cdp_policy_node"} | set(sys.stdlib_module_names)
+SHARED_BY_LAUNCH_FILES = ("src/cdp_policy_node/cdp_policy_node", ("__init__.py", "launch_parts.py", "launch_nodes.py"))
 
 MACHINE_PATH = re.compile(r"(?<![\w.$}/-])/(?:home|Users|root|work|workspace|mnt|media|tmp)/[\w.-]+")
 TEXT = {".py", ".sh", ".yaml", ".yml", ".toml", ".md", ".xml", ".cfg", ".txt", ".json", ".msg", ".srv", ".cmake", ""}
@@ -61,12 +63,14 @@ def layer_violations(src: Path) -> list[str]:
 
 
 def launch_violations(folder: Path) -> list[str]:
-    """Imports of launch files beyond launch, launch_ros and the standard library."""
+    """Imports of launch files beyond launch, launch_ros, the standard library and what they share."""
+    return plain_violations(sorted(folder.rglob("*.launch.py")), "a launch file")
+
+
+def plain_violations(paths: list[Path], what: str) -> list[str]:
+    """Imports beyond ``IN_LAUNCH_FILES``."""
     return [
-        f"{path.name}:{line}: a launch file must not import {module}"
-        for path in sorted(folder.rglob("*.launch.py"))
-        for line, module in imports(path)
-        if module not in IN_LAUNCH_FILES
+        f"{path.name}:{line}: {what} must not import {module}" for path in paths for line, module in imports(path) if module not in IN_LAUNCH_FILES
     ]
 
 
@@ -103,6 +107,19 @@ def test_every_package_has_a_layer():
 
 def test_launch_files_are_plain():
     assert launch_violations(ROOT / "launch") == []
+
+
+def test_what_launch_files_share_is_plain():
+    folder, names = SHARED_BY_LAUNCH_FILES
+    assert plain_violations([ROOT / folder / name for name in names], "what launch files share") == []
+
+
+def test_launch_files_import_nothing_else_of_ours():
+    """Whole modules of cdp_policy_node would draw in rclpy and numpy."""
+    allowed = {f"cdp_policy_node.{name.removesuffix('.py')}" for name in SHARED_BY_LAUNCH_FILES[1]}
+    for path in sorted((ROOT / "launch").glob("*.launch.py")):
+        used = {node.module for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ImportFrom)}
+        assert {name for name in used if name.startswith("cdp")} <= allowed, path.name
 
 
 def test_no_file_names_a_machine():

@@ -26,6 +26,10 @@ setup(
             "recorder_node = cdp_teleop_recorder.recorder_node:main",
             "teleop_node = cdp_teleop_recorder.teleop_node:main",
         ],
-        "cdp.commands": ["devices = cdp_teleop_recorder.commands:register_devices"],
+        "cdp.commands": [
+            "camera-check = cdp_teleop_recorder.camera_check:register_camera_check",
+            "devices = cdp_teleop_recorder.commands:register_devices",
+            "doctor = cdp_teleop_recorder.doctor.command:register_doctor",
+        ],
     },
 )

@@ -15,6 +15,7 @@ from cdp_policy_node.command.build import NAMES
 from cdp_policy_node.command.config import AUTO, TAKES
 from cdp_policy_node.command.trajectory import PLUGIN
 from cdp_policy_node.gripper_node import GripperNodeConfig
+from cdp_policy_node.launch_parts import CONTROLLERS, expression
 
 ROOT = Path(__file__).parents[3]
 # joint_trajectory_controller's parameters of jazzy (ros2_controllers 4.42.1) which are set here: a name that it does not know would say nothing.
@@ -54,6 +55,10 @@ def test_the_shipped_gripper_file_says_the_defaults():
     assert from_mapping(GripperConfig, {k: v for k, v in shipped.items() if k not in node}) == GripperConfig()
 
 
+def test_the_launch_files_offer_every_controller():
+    assert [AUTO, *TAKES, "franka_driver"] == CONTROLLERS
+
+
 @pytest.fixture(scope="module")
 def robot_launch():
     spec = importlib.util.spec_from_file_location("robot_launch", ROOT / "launch" / "robot.launch.py")
@@ -62,21 +67,19 @@ def robot_launch():
     return module
 
 
-def test_the_launch_file_offers_every_controller(robot_launch):
-    assert [AUTO, *TAKES] == robot_launch.CONTROLLERS
-
-
 @pytest.mark.parametrize(
-    ("robot_ip", "interface", "controller", "spawned"),
+    ("robot_ip", "driver", "interface", "controller", "spawned"),
     [
-        ("172.16.0.2", "joint", "auto", True),
-        ("172.16.0.2", "joint", "joint_trajectory_controller", True),
-        ("172.16.0.2", "joint", "crisp_joint", False),
-        ("172.16.0.2", "cartesian", "auto", False),
-        ("", "joint", "auto", False),
+        ("172.16.0.2", "franka_ros2", "joint", "auto", True),
+        ("172.16.0.2", "franka_ros2", "joint", "joint_trajectory_controller", True),
+        ("172.16.0.2", "franka_ros2", "joint", "crisp_joint", False),
+        ("172.16.0.2", "franka_ros2", "cartesian", "auto", False),
+        ("172.16.0.2", "libfranka", "joint", "auto", False),
+        ("172.16.0.2", "none", "joint", "auto", False),
+        ("", "franka_ros2", "joint", "auto", False),
     ],
 )
-def test_only_our_own_controller_is_spawned_and_only_on_the_arm(robot_launch, robot_ip, interface, controller, spawned):
+def test_only_our_own_controller_is_spawned_and_only_under_franka_ros2(robot_launch, robot_ip, driver, interface, controller, spawned):
     context = LaunchContext()
-    context.launch_configurations.update(robot_ip=robot_ip, command_interface=interface, controller=controller)
-    assert robot_launch.spawns_trajectory_controller().perform(context) == str(spawned)
+    context.launch_configurations.update(robot_ip=robot_ip, driver=driver, command_interface=interface, controller=controller)
+    assert expression(robot_launch.SPAWNED).perform(context) == str(spawned)

@@ -9,13 +9,13 @@ from collections.abc import Iterable
 from cdp_ros2 import events
 from cdp_ros2.context import LaunchContext
 from cdp_ros2.entity import Entity, LaunchDescription
-from cdp_ros2.errors import LaunchError, UnsupportedError
+from cdp_ros2.errors import UnsupportedError
 from cdp_ros2.keeper import Guardian
 from cdp_ros2.log import Log, log_directory
 
 FAILED = 1
-# What tells the user more than a traceback does.
-PLAIN_ERRORS = (LaunchError, UnsupportedError)
+# What tells the user more than a traceback does: this subset's own errors, and what a launch file raises to refuse what it was asked for.
+PLAIN_ERRORS = (RuntimeError, UnsupportedError)
 
 
 class LaunchService:
