@@ -73,14 +73,14 @@ ARG USER_GID=1000
 RUN if getent passwd "$USER_UID" >/dev/null; then userdel --remove "$(getent passwd "$USER_UID" | cut -d: -f1)"; fi \
     && { getent group "$USER_GID" >/dev/null || groupadd --gid "$USER_GID" cdp; } \
     && useradd --no-log-init --uid "$USER_UID" --gid "$USER_GID" --create-home --shell /bin/bash cdp \
-    && install -d -o "$USER_UID" -g "$USER_GID" /home/cdp/work/data /home/cdp/work/runs /home/cdp/work/models
+    && install -d -o "$USER_UID" -g "$USER_GID" /srv/cdp/data /srv/cdp/runs /srv/cdp/models
 
 COPY --from=build /opt/franka/install /opt/franka/install
 # With build/ and src/: the workspace is installed by links.
 COPY --from=build /opt/cdp /opt/cdp
 ENV CDP_UNDERLAY=/opt/franka/install
 USER ${USER_UID}
-WORKDIR /home/cdp/work
+WORKDIR /srv/cdp
 ENTRYPOINT ["/opt/cdp/docker/entrypoint.sh"]
 # A package that only the build had would show here.
 RUN /opt/cdp/docker/entrypoint.sh cdp core-check \
