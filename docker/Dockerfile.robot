@@ -60,9 +60,9 @@ RUN echo "$FRANKA_WITHOUT $FROM_VENV $FRANKA_PACKAGES" | tr ' ' '\n' >/tmp/not-b
 FROM ${RUN_BASE} AS run
 SHELL ["/bin/bash", "-o", "pipefail", "-c"]
 COPY --from=build /opt/runtime.txt /opt/runtime.txt
-# Controllers for config/controllers_fr3.yaml, the other middleware, devices, cameras, and Mesa to draw the simulated arm without a display.
+# Controllers for config/controllers_fr3.yaml, `ros2 control` to recover by, the other middleware, devices, cameras, and Mesa to draw the simulated arm without a display.
 RUN apt-get update && xargs -a /opt/runtime.txt apt-get install -y --no-install-recommends \
-      ros-jazzy-controller-manager ros-jazzy-joint-trajectory-controller ros-jazzy-rmw-cyclonedds-cpp \
+      ros-jazzy-controller-manager ros-jazzy-joint-trajectory-controller ros-jazzy-ros2controlcli ros-jazzy-rmw-cyclonedds-cpp \
       ros-jazzy-realsense2-camera ros-jazzy-v4l2-camera ros-jazzy-spacenav ros-jazzy-joy \
       libhidapi-hidraw0 libspnav0 libegl1 libegl-mesa0 libgl1-mesa-dri libopengl0 \
     && rm -rf /var/lib/apt/lists/*
