@@ -15,8 +15,8 @@ IDS = [str(path.relative_to(ROOT)) for path in PAGES]
 # Folders that exist on a user's machine and not in the repository.
 OF_THE_USER = ("data/", "runs/", "config/train/lab.yaml", "docker/.env")
 
-# Of the bring-up and `cdp camera-check`, which the pages name before they are here.
-ANNOUNCED = {"doctor", "camera-check", "bringup.launch.py", "config/camera_realsense.yaml", "config/camera_v4l2.yaml"}
+# Of the bring-up, the driver and `cdp camera-check`, which the pages name before they are here.
+ANNOUNCED = {"docs/driver.md", "doctor", "camera-check", "bringup.launch.py", "config/camera_realsense.yaml", "config/camera_v4l2.yaml"}
 
 
 def quoted(page: Path) -> str:
