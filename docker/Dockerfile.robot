@@ -44,12 +44,15 @@ RUN apt-get update && rosdep update --rosdistro jazzy \
     && .venv/bin/python -m pip install -qq --no-cache-dir -r requirements/teleop.txt -r requirements/mcap.txt \
     && rm -rf /var/lib/apt/lists/*
 
-# cpu, or a CUDA build of torch as uv names it (cu128, auto): for training, and for a policy that torch itself serves.
+# cpu, or cuda: the build of torch that PyPI has, for training and for a policy that torch itself serves.
 ARG TORCH=cpu
-RUN if [ "$TORCH" != cpu ]; then \
-      .venv/bin/python -m pip install -qq --no-cache-dir -c requirements/constraints.txt uv \
-      && .venv/bin/uv pip install --quiet --no-cache --python .venv/bin/python --torch-backend "$TORCH" --reinstall-package torch "$(grep '^torch==' requirements/torch.txt)"; \
-    fi
+RUN case "$TORCH" in \
+      cpu) ;; \
+      cuda) .venv/bin/python -m pip uninstall -qq -y torch \
+        && .venv/bin/python -m pip install -qq --no-cache-dir -c requirements/constraints.txt "$(grep '^torch==' requirements/torch.txt)" \
+        && .venv/bin/python -c 'import torch; assert torch.version.cuda, "PyPI has no CUDA build of this torch for this machine"' ;; \
+      *) echo "TORCH=$TORCH: cpu or cuda" >&2; exit 1 ;; \
+    esac
 
 # What the two workspaces need to run, as apt names, for the stage below.
 RUN echo "$FRANKA_WITHOUT $FROM_VENV $FRANKA_PACKAGES" | tr ' ' '\n' >/tmp/not-by-apt \
@@ -70,7 +73,8 @@ RUN apt-get update && xargs -a /opt/runtime.txt apt-get install -y --no-install-
 # A user with the ids of the one outside: files under data/ and runs/ are theirs, and Fast DDS shares memory between equal users only.
 ARG USER_UID=1000
 ARG USER_GID=1000
-RUN if getent passwd "$USER_UID" >/dev/null; then userdel --remove "$(getent passwd "$USER_UID" | cut -d: -f1)"; fi \
+RUN if [ "$USER_UID" = 0 ]; then echo "USER_UID=0: build as the user who runs the arm, not as root" >&2; exit 1; fi \
+    && if getent passwd "$USER_UID" >/dev/null; then userdel --remove "$(getent passwd "$USER_UID" | cut -d: -f1)"; fi \
     && { getent group "$USER_GID" >/dev/null || groupadd --gid "$USER_GID" cdp; } \
     && useradd --no-log-init --uid "$USER_UID" --gid "$USER_GID" --create-home --shell /bin/bash cdp \
     && install -d -o "$USER_UID" -g "$USER_GID" /srv/cdp/data /srv/cdp/runs /srv/cdp/models

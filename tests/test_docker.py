@@ -91,6 +91,12 @@ def test_the_host_says_every_variable_that_compose_asks_for(tmp_path):
     assert (tmp_path / "data").is_dir() and (tmp_path / "runs").is_dir()
 
 
+def test_what_belongs_to_one_machine_is_not_kept():
+    assert "/docker/.env" in (ROOT / ".gitignore").read_text(encoding="utf-8").splitlines()
+    for name in DOCKERFILES:
+        assert "docker/.env" in dockerfile(f"{name}.dockerignore").splitlines()
+
+
 def test_names_are_read_from_commands(names):
     text = "RUN apt-get update && apt-get install -y --no-install-recommends \\\n  # why\n  g++ libegl1 \\\n && rm -rf x\n"
     text += "use `apt install a-b` or sudo apt install $X c1; d\n"
