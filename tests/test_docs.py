@@ -16,7 +16,15 @@ IDS = [str(path.relative_to(ROOT)) for path in PAGES]
 OF_THE_USER = ("data/", "runs/", "config/train/lab.yaml", "docker/.env")
 
 # Of the bring-up, the driver and `cdp camera-check`, which the pages name before they are here.
-ANNOUNCED = {"docs/driver.md", "doctor", "camera-check", "bringup.launch.py", "config/camera_realsense.yaml", "config/camera_v4l2.yaml"}
+ANNOUNCED = {
+    "docs/bringup.md",
+    "docs/driver.md",
+    "doctor",
+    "camera-check",
+    "bringup.launch.py",
+    "config/camera_realsense.yaml",
+    "config/camera_v4l2.yaml",
+}
 
 
 def quoted(page: Path) -> str:
