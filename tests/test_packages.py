@@ -86,7 +86,7 @@ def launched(folder: Path) -> set[str]:
     found: set[str] = set()
     for path in folder.rglob("*launch*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Call) and called(node) in {"Node", "FindPackageShare", "get_package_share_directory"}:
+            if isinstance(node, ast.Call) and called(node) in {"Node", "ours", "FindPackageShare", "get_package_share_directory"}:
                 named = [word.value for word in node.keywords if word.arg == "package"] or node.args[:1]
                 found |= {str(argument.value) for argument in named if isinstance(argument, ast.Constant)}
     return found
@@ -127,7 +127,7 @@ def test_every_import_is_declared(path):
 def test_every_package_of_the_launch_files_is_declared():
     found = launched(ROOT / "launch") | launched(ROOT / "src/cdp_policy_node/cdp_policy_node")
     assert found - declared(parse_package(str(ROOT / "src/cdp_policy_node"))) - {"cdp_policy_node"} <= ON_THE_ARM
-    assert {"controller_manager", "franka_bringup", "cdp_teleop_recorder"} <= found
+    assert {"controller_manager", "franka_bringup", "cdp_teleop_recorder", "cdp_franka_sim"} <= found
 
 
 def test_an_undeclared_import_or_launch_is_found(tmp_path):
