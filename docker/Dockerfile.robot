@@ -41,8 +41,11 @@ RUN apt-get update && rosdep update --rosdistro jazzy \
     && rosdep install --from-paths src --ignore-src --rosdistro jazzy -y --skip-keys "$FROM_VENV" \
          -t buildtool -t build -t build_export -t buildtool_export -t exec \
     && tools/setup.sh \
-    && .venv/bin/python -m pip install -qq --no-cache-dir -r requirements/teleop.txt -r requirements/mcap.txt \
     && rm -rf /var/lib/apt/lists/*
+
+# Files of requirements/ that are installed on request.
+ARG EXTRAS="teleop mcap"
+RUN for name in $EXTRAS; do .venv/bin/python -m pip install -qq --no-cache-dir -r "requirements/$name.txt" || exit 1; done
 
 # cpu, or cuda: the build of torch that PyPI has, for training and for a policy that torch itself serves.
 ARG TORCH=cpu
