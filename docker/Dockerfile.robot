@@ -18,9 +18,10 @@ ENV FRANKA_WITHOUT="franka_example_controllers franka_mobile rviz2 joint_state_p
 # The virtual environment brings these, newer.
 ENV FROM_VENV="python3-h5py python3-matplotlib python3-opencv python3-scipy python3-tqdm"
 
-# The CMake files of franka_ros2 3.4.0 look for these without its package.xml files naming them.
+# The CMake files of libfranka 0.20.5 and franka_ros2 3.4.0 look for these without their package.xml files naming them.
 RUN apt-get update && apt-get install -y --no-install-recommends \
-      libeigen3-dev python3-dev python3-venv ros-jazzy-controller-interface ros-jazzy-rclcpp-components ros-jazzy-rclcpp-lifecycle \
+      libconsole-bridge-dev libeigen3-dev python3-dev python3-venv ros-jazzy-controller-interface ros-jazzy-rclcpp-components \
+      ros-jazzy-rclcpp-lifecycle ros-jazzy-urdf ros-jazzy-visualization-msgs \
     && rm -rf /var/lib/apt/lists/*
 
 WORKDIR /opt/franka
@@ -69,7 +70,7 @@ COPY --from=build /opt/runtime.txt /opt/runtime.txt
 # Controllers for config/controllers_fr3.yaml, `ros2 control` to recover by, the other middleware, devices, cameras, and Mesa to draw the simulated arm without a display.
 RUN apt-get update && xargs -a /opt/runtime.txt apt-get install -y --no-install-recommends \
       ros-jazzy-controller-manager ros-jazzy-joint-trajectory-controller ros-jazzy-ros2controlcli ros-jazzy-rmw-cyclonedds-cpp \
-      ros-jazzy-realsense2-camera ros-jazzy-v4l2-camera ros-jazzy-spacenav ros-jazzy-joy \
+      ros-jazzy-urdf ros-jazzy-visualization-msgs ros-jazzy-realsense2-camera ros-jazzy-v4l2-camera ros-jazzy-spacenav ros-jazzy-joy \
       libhidapi-hidraw0 libspnav0 libegl1 libegl-mesa0 libgl1-mesa-dri libopengl0 \
     && rm -rf /var/lib/apt/lists/*
 
