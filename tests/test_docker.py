@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import http.server
 import importlib.util
 import re
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from types import ModuleType
 
@@ -123,6 +125,29 @@ def test_a_name_that_is_nowhere_is_an_error(names, monkeypatch, capsys):
     assert "NOT FOUND libegl1 (in docker/Dockerfile.robot, tools/setup.sh)" in capsys.readouterr().out
     monkeypatch.setattr(names, "installable", lambda wanted, _: set(wanted))
     assert names.main() == 0
+
+
+def test_the_archives_are_asked_for_all_names_at_once(names, monkeypatch):
+    asked = []
+
+    class Madison(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):  # noqa: N802
+            asked.append(self.path)
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b" g++     | 4:13.2.0-7ubuntu1 | noble | amd64, arm64\n libegl1 | 1.7.0-1 | noble | amd64\n")
+
+        def log_message(self, *_):
+            pass
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Madison) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setitem(names.MADISON, "nowhere", f"http://127.0.0.1:{server.server_port}/madison")
+        assert names.installable(["g++", "libegl1", "absent"], "nowhere") == {"g++", "libegl1"}
+        server.shutdown()
+    assert asked == ["/madison?package=g%2B%2B+libegl1+absent&s=nowhere&text=on"]
+    with pytest.raises(names.UnavailableError, match="is not nowhere"):
+        names.installable(["g++"], "nowhere")
 
 
 def test_what_cannot_be_asked_is_said(names, monkeypatch, capsys):
