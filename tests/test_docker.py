@@ -131,7 +131,7 @@ def test_the_archives_are_asked_for_all_names_at_once(names, monkeypatch):
     asked = []
 
     class Madison(http.server.BaseHTTPRequestHandler):
-        def do_GET(self):  # noqa: N802
+        def do_GET(self):
             asked.append(self.path)
             self.send_response(200)
             self.end_headers()
