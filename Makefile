@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help build test test-long lint format slide loop demos train eval report toy check-devices core-check bench-training bench-recording crash-recording check-guard bench-serving fault-serving check-peers-data clean distclean
+.PHONY: help build test test-long lint format slide loop demos train eval report toy check-devices core-check bench-training bench-recording crash-recording check-guard bench-serving fault-serving check-peers-data check-docker clean distclean
 
 PYTHON ?= python3
 export PYTHON
@@ -75,6 +75,9 @@ bench-training: build ## Time the penalties against training without one
 
 check-peers-data: build ## Let robomimic's and LeRobot's own readers read our files
 	@$(IN_ENV) tools/check_peers.sh $(ARGS)
+
+check-docker: build ## Lint docker/, look every apt and rosdep name up
+	@tools/check_docker.sh $(ARGS)
 
 bench-recording: build ## Record 3 cameras and 1 kHz, count what is lost
 	@$(IN_ENV) python benchmarks/recording.py $(ARGS)

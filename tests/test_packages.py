@@ -56,10 +56,14 @@ REQUIREMENTS = {
     "torchvision": None,  # comes with lerobot
     "OpenGL": None,  # comes with mujoco
 }
+# Looked for while running, and done without where they are missing, with a message that says what to install.
+OPTIONAL = {"controller_manager_msgs", "franka_msgs", "moveit_msgs", "pyspacemouse", "franky_sim"}
+# What launch files start on the arm alone: from franka_ros2's workspace, or by the apt names in docs/install.md. A machine that simulates needs none.
+ON_THE_ARM = {"franka_bringup", "controller_manager", "realsense2_camera", "v4l2_camera", "spacenav"}
 
 
 def imported(package: Path) -> set[str]:
-    """Modules from outside of the package and the standard library which its code imports."""
+    """Modules from outside of the package and the standard library which its code imports, but for the optional ones."""
     found: set[str] = set()
     for path in (package / package.name).rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -67,7 +71,25 @@ def imported(package: Path) -> set[str]:
                 found |= {alias.name.partition(".")[0] for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
                 found.add(node.module.partition(".")[0])
+            elif called(node) in {"import_module", "find_spec"} and isinstance(node, ast.Call) and isinstance(node.args[0], ast.Constant):
+                found |= {str(node.args[0].value).partition(".")[0]} - OPTIONAL
     return found - set(sys.stdlib_module_names) - {package.name}
+
+
+def called(node: ast.AST) -> str:
+    """Name of the function that a call is of, without its module; empty for anything else."""
+    return ast.unparse(node.func).rpartition(".")[2] if isinstance(node, ast.Call) else ""
+
+
+def launched(folder: Path) -> set[str]:
+    """Packages that launch files start nodes of, or look for files in."""
+    found: set[str] = set()
+    for path in folder.rglob("*launch*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and called(node) in {"Node", "ours", "FindPackageShare", "get_package_share_directory"}:
+                named = [word.value for word in node.keywords if word.arg == "package"] or node.args[:1]
+                found |= {str(argument.value) for argument in named if isinstance(argument, ast.Constant)}
+    return found
 
 
 def declared(package: Package) -> set[str]:
@@ -75,9 +97,9 @@ def declared(package: Package) -> set[str]:
     return {dependency.name for dependency in package.exec_depends}
 
 
-def requirements() -> set[str]:
-    """Names in requirements/, without versions."""
-    lines = "\n".join(path.read_text() for path in (ROOT / "requirements").glob("*.txt") if path.name != "constraints.txt")
+def requirements(without: str = "") -> set[str]:
+    """Names in requirements/, without versions, but for those in the file `without`."""
+    lines = "\n".join(path.read_text() for path in (ROOT / "requirements").glob("*.txt") if path.name not in ("constraints.txt", without))
     return {re.split(r"[=<>\[ ;]", line)[0].lower() for line in lines.splitlines() if line and not line.startswith(("#", "-"))}
 
 
@@ -99,7 +121,31 @@ def test_every_import_is_declared(path):
     keys = {KEYS.get(module, module) for module in modules - set(REQUIREMENTS)}
     assert keys - declared(parse_package(str(path))) == set(), f"{path.name}/package.xml lacks these as <exec_depend>"
     pins = {REQUIREMENTS[module] for module in modules & set(REQUIREMENTS)} - {None}
-    assert pins - requirements() == set(), "requirements/ lacks these"
+    assert pins - requirements(without="ros.txt") == set(), "requirements/ lacks these; ros.txt is not installed where there is a genuine ROS 2"
+
+
+def test_every_package_of_the_launch_files_is_declared():
+    found = launched(ROOT / "launch") | launched(ROOT / "src/cdp_policy_node/cdp_policy_node")
+    assert found - declared(parse_package(str(ROOT / "src/cdp_policy_node"))) - {"cdp_policy_node"} <= ON_THE_ARM
+    assert {"controller_manager", "franka_bringup", "cdp_teleop_recorder", "cdp_franka_sim"} <= found
+
+
+def test_an_undeclared_import_or_launch_is_found(tmp_path):
+    (tmp_path / "cdp_x/cdp_x").mkdir(parents=True)
+    (tmp_path / "cdp_x/cdp_x/a.py").write_text(
+        "import importlib\ndef f():\n    importlib.import_module('wheel_only.part')\n    from tf2_ros import Buffer\n"
+    )
+    assert imported(tmp_path / "cdp_x") == {"wheel_only", "tf2_ros"}
+    (tmp_path / "a.launch.py").write_text("x = [Node(package='rviz2', executable='rviz2'), launch_ros.substitutions.FindPackageShare('other')]\n")
+    assert launched(tmp_path) == {"rviz2", "other"}
+
+
+def test_nothing_names_the_wheels():
+    """The wheel set is one way to get ROS 2; only the set-up, and the subset of `ros2` that stands in for the command, may know of it."""
+    for path in (ROOT / "src").rglob("*"):
+        if path.suffix in {".py", ".xml", ".cfg", ".msg", ".srv"} and "cdp_ros2" not in path.parts and "/test/" not in str(path) and path.is_file():
+            text = path.read_text(encoding="utf-8")
+            assert not re.search(r"ros[-_]wheels|ros-jazzy-|from cdp_ros2|import cdp_ros2", text), path
 
 
 @pytest.mark.parametrize("path", [p for p in PACKAGES if p.name != "cdp_msgs"], ids=lambda p: p.name)
