@@ -12,6 +12,7 @@ from cdp.bundle.reader import Bundle
 from cdp.runtime.config import RuntimeConfig
 from cdp.runtime.errors import InferenceError
 from cdp.runtime.networks import Engine, Network, Part, absent, first_line
+from cdp.runtime.openvino_split import TIME, SplitDenoiser, split_denoiser
 
 _HINTS = {"fp32": "f32", "bf16": "bf16"}
 
@@ -38,6 +39,10 @@ def open_engine(bundle: Bundle, config: RuntimeConfig) -> Engine:
             model = core.read_model(str(path))
             # With its shapes fixed the graph is planned once, not at each call.
             model.reshape({name: list(shape) for name, shape in shapes.items()})
+            parts = split_denoiser(model) if part == "denoiser" and shapes[TIME] == (1,) else None
+            if parts is not None:
+                head, body, count = parts
+                return SplitDenoiser(core.compile_model(head, "CPU", properties), core.compile_model(body, "CPU", properties), count)
             compiled = core.compile_model(model, "CPU", properties)
         except RuntimeError as error:
             raise InferenceError(
