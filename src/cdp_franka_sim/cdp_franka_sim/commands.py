@@ -19,7 +19,8 @@ EVAL_EXAMPLES = """examples:
   cdp eval models/slide --episodes 20 --seed 100000             through the nodes, in real time
   cdp eval models/slide --episodes 20 --seed 100000 --lockstep  through the nodes, as fast as they answer
   cdp eval models/slide --episodes 20 --via process             the same loop in one process, without ROS
-  cdp eval models/a models/b --real --robot-ip 172.16.0.2       20 rollouts of each on the arm, with a person (docs/evaluation.md)
+  cdp eval models/a models/b --real --robot-ip 172.16.0.2 --launch command_interface:=joint
+                                                                20 rollouts of each on the arm, with a person (docs/evaluation.md)
 """
 DEMOS_EXAMPLES = """examples:
   cdp demos --episodes 120 --seed 0 --out data/slide   120 successful episodes, collected into data/slide/demos.hdf5
@@ -74,6 +75,9 @@ def run_eval(arguments: argparse.Namespace) -> int:
         from cdp_franka_sim.evaluate_real import run_real
 
         return run_real(arguments)
+    if arguments.launch:
+        sys.stderr.write("cdp eval: --launch is for --real; without it use `ros2 launch cdp_policy_node franka_slide.launch.py`\n")
+        return 2
     if len(arguments.bundle) != 1:
         sys.stderr.write("cdp eval: one bundle at a time in simulation; several are compared with --real\n")
         return 2

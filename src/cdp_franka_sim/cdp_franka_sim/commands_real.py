@@ -5,12 +5,15 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from cdp_franka_sim.ros_launch import add_launch_option
+
 
 def add_real_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of rollouts with a person beside the arm."""
     real = parser.add_argument_group("with --real", "rollouts on the arm, or on the simulated one through the same nodes: see docs/evaluation.md")
     real.add_argument("--real", action="store_true", help="prompt before, record and label every rollout, compare the bundles at the end")
     real.add_argument("--robot-ip", default="", help="address of the FR3; without it the simulated arm stands in")
+    add_launch_option(real)
     real.add_argument("--attach", action="store_true", help="use nodes that run already (evaluate.launch.py) instead of starting them")
     real.add_argument("--blind", action="store_true", help="do not tell which bundle runs")
     real.add_argument("--resume", action="store_true", help="go on with the evaluation in --out")

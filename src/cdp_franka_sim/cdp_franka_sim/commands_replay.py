@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cdp_franka_sim.ros_launch import LaunchError, run_launch_file
+from cdp_franka_sim.ros_launch import LaunchError, add_launch_option, run_launch_file, with_launch_option
 
 if TYPE_CHECKING:
     SubParsers = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 EXAMPLES = """examples:
   cdp replay data/slide/demos.hdf5 --demo demo_3             in simulation, in the demonstration's own scene
   cdp replay data/slide/demos.hdf5 --demo demo_3 --lockstep  as fast as the nodes answer
-  cdp replay data/slide/demos.hdf5 --robot-ip 172.16.0.2     on the arm, once you have engaged the guard
+  cdp replay data/slide/demos.hdf5 --robot-ip 172.16.0.2 --launch command_interface:=joint   on the arm, once you have engaged the guard
 """
 
 
@@ -30,6 +30,7 @@ def register(subparsers: SubParsers) -> None:
     parser.add_argument("--robot-ip", default="", help="address of the arm; without it in simulation")
     parser.add_argument("--lockstep", action="store_true", help="simulation only: as fast as the nodes answer")
     parser.add_argument("--out", type=Path, default=Path("runs/replay"), help="folder for results.json (default runs/replay)")
+    add_launch_option(parser)
     parser.set_defaults(run=run_replay)
 
 
@@ -49,7 +50,7 @@ def run_replay(arguments: argparse.Namespace) -> int:
     if not simulated:
         launch_arguments["robot_ip"] = arguments.robot_ip
     try:
-        status = run_launch_file("cdp_policy_node", "replay.launch.py", launch_arguments)
+        status = run_launch_file("cdp_policy_node", "replay.launch.py", with_launch_option(launch_arguments, arguments.launch))
     except LaunchError as error:
         sys.stderr.write(f"cdp replay: {error}\n")
         return 1

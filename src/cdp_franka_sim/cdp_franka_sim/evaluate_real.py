@@ -21,7 +21,7 @@ from cdp.evaluation.results import NAME, Evaluation, EvaluationError, open_evalu
 from cdp.evaluation.session import Session
 from cdp.evaluation.sheet import PAGE, PICTURES, write_sheet
 from cdp.evaluation.starts import StartPictures, undescribed
-from cdp_franka_sim.ros_launch import isolated_environment, launched
+from cdp_franka_sim.ros_launch import LaunchError, isolated_environment, launched, with_launch_option
 
 LAUNCH_LOG = "launch.log"
 _STAND_IN = "--yes and --answers confirm for you: they are for the simulated arm only, leave out --robot-ip and --attach"
@@ -35,6 +35,8 @@ def run_real(arguments: argparse.Namespace) -> int:
     simulated = not arguments.robot_ip and not arguments.attach
     if (arguments.yes or arguments.answers) and not simulated:
         raise EvaluationError(_STAND_IN)
+    if arguments.launch and arguments.attach:
+        raise LaunchError("--launch is for the nodes that this command starts; with --attach give it to `ros2 launch` instead")
     if arguments.lockstep and not simulated:
         raise EvaluationError("--lockstep is of the simulated arm: leave out --robot-ip and --attach")
     candidates, task = _candidates(arguments.bundle)
@@ -76,6 +78,8 @@ def _setup(arguments: argparse.Namespace, task: str, simulated: bool) -> dict[st
         "takeover": arguments.takeover,
         "blind": arguments.blind,
         "sampler": _sampler(arguments),
+        # How the arm is driven decides too; absent where nothing was said, as in evaluations from before there was the option.
+        **({"launch": sorted(arguments.launch)} if arguments.launch else {}),
     }
 
 
@@ -139,6 +143,7 @@ def _nodes(arguments: argparse.Namespace, evaluation: Evaluation, task: str, out
         "directory": out / "episodes",
         "image_topic": arguments.image_topic,
     }
+    launch_arguments = with_launch_option(launch_arguments, arguments.launch)
     with log_path.open("ab") as log, launched("cdp_policy_node", "evaluate.launch.py", launch_arguments, os.environ, log) as process:
 
         def alive() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import os
 import random
@@ -9,7 +10,7 @@ import shutil
 import signal
 import subprocess
 import types
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import IO
 
 # The launch tool gives its nodes 5 s after SIGINT and 5 s after SIGTERM before it kills them; wait a little longer than both.
@@ -18,6 +19,30 @@ STOP_DEADLINE_S = 15.0
 
 class LaunchError(RuntimeError):
     """The launch could not be started; the message says what to do."""
+
+
+def add_launch_option(parser: argparse._ActionsContainer) -> None:
+    """Add `--launch`, for the arguments of the launch file that a command has no option of its own for."""
+    parser.add_argument(
+        "--launch",
+        nargs="+",
+        default=[],
+        metavar="NAME:=VALUE",
+        help="arguments of the launch file, such as command_interface:=joint driver:=libfranka (docs/bringup.md)",
+    )
+
+
+def with_launch_option(arguments: Mapping[str, object], given: Sequence[str]) -> dict[str, object]:
+    """The launch arguments with those of `--launch`. Raises :class:`LaunchError` for one that is no NAME:=VALUE, or that the command sets itself."""
+    result = dict(arguments)
+    for text in given:
+        name, separator, value = text.partition(":=")
+        if not separator or not name.isidentifier() or not value:
+            raise LaunchError(f"--launch {text!r} is not of the form NAME:=VALUE, such as command_interface:=joint")
+        if name in result:
+            raise LaunchError(f"--launch {text!r}: {name} is set by the command itself; use its own option, or give {name} once")
+        result[name] = value
+    return result
 
 
 def isolated_environment() -> dict[str, str]:
