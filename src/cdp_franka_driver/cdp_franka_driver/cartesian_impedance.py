@@ -14,7 +14,6 @@ from cdp_franka_driver import algebra
 from cdp_franka_driver.layout import DURATION, LINEAR, NUMBER, POSE_SIZE, POSITION, QUAT
 from cdp_franka_driver.reference import Jit, make_duration, make_reference
 
-
 # Keeps the inertia at the end effector finite at a singular pose [1/kg].
 REGULARISATION = 1e-3
 PARAMETERS = {

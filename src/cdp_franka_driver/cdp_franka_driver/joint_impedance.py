@@ -12,7 +12,6 @@ from typing import Any
 from cdp_franka_driver.layout import DDQ, DQ, DURATION, JOINT_SIZE, NUMBER, Q
 from cdp_franka_driver.reference import Jit, make_duration, make_reference
 
-
 PARAMETERS = {"target": JOINT_SIZE, "stiffness": 7, "damping": 7, "speed_limit": 7, "acceleration_limit": 7, "deceleration": 7, "coast_s": 1}
 MEMORY = {"started": 1, "clock": 1, "t": 1, "duration": 1, "q0": 7, "dq0": 7, "ddq0": 7, "q": 7, "dq": 7, "ddq": 7, "row": JOINT_SIZE}
 

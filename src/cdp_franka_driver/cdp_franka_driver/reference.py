@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-
 # What compiles a function, or leaves it as it is.
 Jit = Callable[[Any], Any]
 _INSTANTS, _STRETCHES, _STRETCH = 8, 16, 1.25
