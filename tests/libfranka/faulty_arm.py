@@ -1,0 +1,85 @@
+"""The driver's own arm, which breaks libfranka's rules on demand: it does in motion what the name in the file $CDP_FAULT asks for.
+
+The driver never sends such commands by itself. Errors of motion generators, which the driver does not use, are provoked on the same connection in
+the place of the 1 kHz loop, and end it in the same way.
+"""
+
+import os
+from pathlib import Path
+
+import numpy as np
+
+from cdp_franka_driver.libfranka_arm import LibfrankaArm
+
+FILE = Path(os.environ["CDP_FAULT"])
+POSITION, POSE = "start_joint_position_control", "start_cartesian_pose_control"
+# What to do to be stopped with a name: how to start, then the first offset and the one after 50 ms, in rad or m.
+GENERATORS = {
+    "joint_position_motion_generator_start_pose_invalid": (POSITION, 0.3, 0.3),
+    "joint_motion_generator_velocity_discontinuity": (POSITION, 0.0, 0.1),
+    "joint_motion_generator_acceleration_discontinuity": (POSITION, 0.0, 0.001),
+    "cartesian_position_motion_generator_start_pose_invalid": (POSE, 0.3, 0.3),
+    "cartesian_motion_generator_velocity_discontinuity": (POSE, 0.0, 0.05),
+}
+LAWS = ("controller_torque_discontinuity", "joint_velocity_violation")
+NAMES = (*GENERATORS, *LAWS)
+
+
+class FaultyArm(LibfrankaArm):
+    """See the module."""
+
+    def __init__(self, robot_ip, config):
+        super().__init__(robot_ip, config)
+        self._words = ""
+
+    def state(self):
+        state = super().state()
+        if super().controlling() and FILE.exists():
+            name = FILE.read_text(encoding="ascii").strip()
+            FILE.unlink()
+            if name in GENERATORS:
+                self._generate(*GENERATORS[name])
+            elif name == "controller_torque_discontinuity":
+                self._controller.clip = False
+                self._controller.stiffness = np.full(7, 1e5)
+            else:
+                self._controller.damping = np.full(7, -60.0)
+        return state
+
+    def start_control(self):
+        self._words = ""
+        self._controller.clip = True
+        for name, value in self._config.parameters().items():
+            setattr(self._controller, name, value)
+        super().start_control()
+
+    def controlling(self):
+        return not self._words and super().controlling()
+
+    def ended(self):
+        return self._words or super().ended()
+
+    def _generate(self, start, first, then):
+        import pylibfranka
+
+        super().stop_control()
+        control = getattr(self._robot, start)(pylibfranka.ControllerMode.JointImpedance)
+        try:
+            begun = None
+            for cycle in range(200):
+                state, _ = control.readOnce()
+                offset = first if cycle < 50 else then
+                if start == POSITION:
+                    begun = begun or list(state.q_d)
+                    control.writeOnce(pylibfranka.JointPositions([q + offset for q in begun]))
+                else:
+                    begun = begun or list(state.O_T_EE_c)
+                    pose = list(begun)
+                    pose[12] += offset
+                    control.writeOnce(pylibfranka.CartesianPose(pose))
+            self._words = "the robot did not object"
+        except pylibfranka.ControlException as error:
+            self._words = str(error)
+        except RuntimeError as error:
+            self._words = str(error)
+        self._interface.torque_controller = None
