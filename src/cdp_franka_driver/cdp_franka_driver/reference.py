@@ -50,8 +50,10 @@ def make_reference(jit: Jit) -> Any:
         x0: float, v0: float, a0: float, x1: float, v1: float, a1: float, duration_s: float, coast_s: float, deceleration: float, t_s: float
     ) -> tuple[float, float, float]:
         if t_s < duration_s:
-            return segment(x0, v0, a0, x1, v1, a1, duration_s, t_s)
-        return beyond(x1, v1, coast_s, deceleration, t_s - duration_s)
+            x, v, a = segment(x0, v0, a0, x1, v1, a1, duration_s, t_s)
+        else:
+            x, v, a = beyond(x1, v1, coast_s, deceleration, t_s - duration_s)
+        return x, v, a
 
     return jit(at)
 
