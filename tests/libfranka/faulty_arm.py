@@ -9,17 +9,31 @@ from pathlib import Path
 
 import numpy as np
 
+from cdp_franka_driver import layout
 from cdp_franka_driver.libfranka_arm import LibfrankaArm
 
 FILE = Path(os.environ["CDP_FAULT"])
 POSITION, POSE = "start_joint_position_control", "start_cartesian_pose_control"
-# What to do to be stopped with a name: how to start, then the first offset and the one after 50 ms, in rad or m.
+
+
+def jump(at_once, later):
+    """Offsets [rad or m] by the cycle: one from the start, another from 50 ms on."""
+    return lambda cycle: at_once if cycle < 50 else later
+
+
+def jerk(cycle):
+    """From rest to 8 rad/s^2 within a cycle, after 50 ms: 8000 rad/s^3 where 5000 are allowed, and no more than 10 rad/s^2."""
+    n = max(cycle - 49, 0)
+    return 8e-6 * n * (n + 1) / 2
+
+
+# What to do to be stopped with a name: how to start, and the offset from there.
 GENERATORS = {
-    "joint_position_motion_generator_start_pose_invalid": (POSITION, 0.3, 0.3),
-    "joint_motion_generator_velocity_discontinuity": (POSITION, 0.0, 0.1),
-    "joint_motion_generator_acceleration_discontinuity": (POSITION, 0.0, 0.001),
-    "cartesian_position_motion_generator_start_pose_invalid": (POSE, 0.3, 0.3),
-    "cartesian_motion_generator_velocity_discontinuity": (POSE, 0.0, 0.05),
+    "joint_position_motion_generator_start_pose_invalid": (POSITION, jump(0.3, 0.3)),
+    "joint_motion_generator_velocity_discontinuity": (POSITION, jump(0.0, 0.1)),
+    "joint_motion_generator_acceleration_discontinuity": (POSITION, jerk),
+    "cartesian_position_motion_generator_start_pose_invalid": (POSE, jump(0.3, 0.3)),
+    "cartesian_motion_generator_velocity_discontinuity": (POSE, jump(0.0, 0.05)),
 }
 LAWS = ("controller_torque_discontinuity", "joint_velocity_violation")
 NAMES = (*GENERATORS, *LAWS)
@@ -31,6 +45,7 @@ class FaultyArm(LibfrankaArm):
     def __init__(self, robot_ip, config):
         super().__init__(robot_ip, config)
         self._words = ""
+        self._gain = "damping" if config.command_interface == "joint" else "pose_stiffness"
 
     def state(self):
         state = super().state()
@@ -41,9 +56,13 @@ class FaultyArm(LibfrankaArm):
                 self._generate(*GENERATORS[name])
             elif name == "controller_torque_discontinuity":
                 self._controller.clip = False
-                self._controller.stiffness = np.full(7, 1e5)
+                # A step of some ten Nm where one of 1 Nm in a cycle is allowed.
+                gains = getattr(self._controller, self._gain)
+                setattr(self._controller, self._gain, np.full(np.shape(gains), 300.0 if self._gain == "damping" else 3000.0))
             else:
-                self._controller.damping = np.full(7, -60.0)
+                # What the law is kept from: a step of a joint in no time.
+                self._controller.speed_limit, self._controller.acceleration_limit = np.full(7, 1e3), np.full(7, 1e6)
+                self.follow(layout.joint_target(0.05, np.array(state.q_rad) + np.array([1.2, 0, 0, 0, 0, 0, 0]), np.zeros(7), np.zeros(7)))
         return state
 
     def start_control(self):
@@ -59,7 +78,7 @@ class FaultyArm(LibfrankaArm):
     def ended(self):
         return self._words or super().ended()
 
-    def _generate(self, start, first, then):
+    def _generate(self, start, offsets):
         import pylibfranka
 
         super().stop_control()
@@ -68,7 +87,7 @@ class FaultyArm(LibfrankaArm):
             begun = None
             for cycle in range(200):
                 state, _ = control.readOnce()
-                offset = first if cycle < 50 else then
+                offset = offsets(cycle)
                 if start == POSITION:
                     begun = begun or list(state.q_d)
                     control.writeOnce(pylibfranka.JointPositions([q + offset for q in begun]))

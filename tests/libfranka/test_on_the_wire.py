@@ -39,6 +39,8 @@ def stack(server, request, tmp_path_factory):
     made.start_driver()
     made.start_guard()
     made.control()
+    # Where franka-sim begins the arm is singular.
+    from_start(made)
     yield made
     made.close()
 
@@ -96,11 +98,16 @@ def from_start(stack):
 def followed(stack, seconds):
     """Follow the policy for ``seconds`` of the robot's time; statuses meanwhile."""
     stack.wish = None
-    stack.until(lambda: stack.guard_is(3), "the guard to follow the policy")
+    stack.until(lambda: stack.guard_is(3), "the guard to follow the policy", each=stack.engage_after_a_fault)
     stack.statuses.clear()
     stack.until(lambda: stack.statuses, "a status")
     begun, since = stack.robot_s(), len(stack.joints)
-    stack.until(lambda: stack.status["phase"] != "controlling" or stack.robot_s() - begun > seconds, "the time to pass", 20 * seconds + 60)
+    stack.until(
+        lambda: stack.status["phase"] != "controlling" or stack.robot_s() - begun > seconds,
+        "the time to pass",
+        20 * seconds + 60,
+        each=stack.engage_after_a_fault,
+    )
     return [facts for _, facts in stack.statuses], stack.robot_s() - begun, stack.moved(since)
 
 
@@ -115,7 +122,8 @@ def test_a_policy_drives_the_arm_without_a_reflex(stack, table):
     table.append(
         (
             f"{stack.interface}: policy, guard, driver for {robot_s:.0f} s of the robot",
-            f"{len(reflexes)} reflexes, commands in time {np.mean(rates):.4f} (lowest 1 s reading {min(rates):.2f}), arm moved {moved:.1f} rad",
+            f"{len(reflexes)} reflexes, commands in time {np.mean(rates):.4f} (lowest of 100: {min(rates):.2f}), arm moved {moved:.1f} rad, "
+            f"{stack.faults} faults of the guard",
         )
     )
     assert reflexes == []
@@ -158,6 +166,8 @@ REFLEXES = (
 
 @pytest.mark.parametrize("name", REFLEXES)
 def test_a_reflex_is_named_recovered_and_the_motion_goes_on_without_a_jump(stack, table, name):
+    if name == "joint_velocity_violation" and stack.interface != "joint":
+        pytest.skip("the target that provokes it is one of joints")
     in_motion(stack)
     if name == "communication_constraints_violation":
         process = int(stack.status["process_id"])

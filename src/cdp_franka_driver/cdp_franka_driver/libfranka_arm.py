@@ -110,7 +110,13 @@ class LibfrankaArm:
 
     def stop_control(self) -> None:
         """See :class:`cdp_franka_driver.arm.Arm`."""
-        self._interface.stop()
+        self._loop.request_stop()
+        self._loop.join()
+        try:
+            self._robot.stop()
+        finally:
+            # The robot takes no other motion while this one's object lives.
+            self._interface.torque_controller = None
 
     def follow(self, target: FloatArray) -> None:
         """See :class:`cdp_franka_driver.arm.Arm`."""

@@ -104,4 +104,4 @@ def of_state(state: ArmState) -> Problem | None:
 def names(text: str) -> tuple[str, ...]:
     """libfranka's names of errors in ``["a", "b"]`` or ``[a, b]``."""
     found = re.search(r"\[([^\]]*)\]", text)
-    return tuple(re.findall(r"[a-z][a-z_0-9]*_[a-z_0-9]+", found[1])) if found else ()
+    return tuple(re.findall(r"[a-z]\w*_\w+", found[1])) if found else ()

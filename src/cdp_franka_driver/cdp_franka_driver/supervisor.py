@@ -6,6 +6,7 @@ where it is measured.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
@@ -108,7 +109,11 @@ class Supervisor:
             return arm.state()
         self._failed(of_exception(arm.ended() or "the motion was ended by the robot"), now_s)
         if self._arm is not None:
-            arm.stop_control()
+            # A robot that has ended the motion itself may object.
+            with contextlib.suppress(Exception):
+                arm.stop_control()
+            # Its state names the reflex alone, the exception everything since the last one, and at once rather than at the next step.
+            return self._wait(arm, now_s)
         return None
 
     def _wait(self, arm: Arm, now_s: float) -> ArmState | None:

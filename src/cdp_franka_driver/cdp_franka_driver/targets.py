@@ -81,7 +81,9 @@ class Targets:
     def _duration_s(self, stamp_ns: int, now_ns: int) -> float:
         age_s = (now_ns - stamp_ns) / _NS_PER_S
         if abs(age_s) > self._config.max_age_s:
-            raise RefusedError(f"its stamp is {age_s:.3f} s old; the guard's clock and this machine's have to agree")
+            raise RefusedError(
+                f"its stamp is {age_s:.3f} s old, max_age_s is {self._config.max_age_s}: this machine is too busy, or its clock is not the guard's"
+            )
         return min(max(self._delay_s - age_s, _SOONEST_S), 2.0 * self._delay_s)
 
     def _near(self, distance: float, limit: float, unit: str) -> None:
