@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 
-from cdp_franka_driver import layout
 from cdp_franka_driver.libfranka_arm import LibfrankaArm
 
 FILE = Path(os.environ["CDP_FAULT"])
@@ -60,9 +59,8 @@ class FaultyArm(LibfrankaArm):
                 gains = getattr(self._controller, self._gain)
                 setattr(self._controller, self._gain, np.full(np.shape(gains), 300.0 if self._gain == "damping" else 3000.0))
             else:
-                # What the law is kept from: a step of a joint in no time.
-                self._controller.speed_limit, self._controller.acceleration_limit = np.full(7, 1e3), np.full(7, 1e6)
-                self.follow(layout.joint_target(0.05, np.array(state.q_rad) + np.array([1.2, 0, 0, 0, 0, 0, 0]), np.zeros(7), np.zeros(7)))
+                # Every motion drives itself on.
+                self._controller.damping = np.full(7, -60.0)
         return state
 
     def start_control(self):

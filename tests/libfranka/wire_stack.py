@@ -82,6 +82,7 @@ class Stack:
         self.executor = make_executor(context=self.context)
         self.executor.add_node(self.node)
         self.statuses, self.guard, self.policy, self.joints, self.desired, self.faults = [], [], [], [], [], 0
+        self.stops = 0
         latched = QoSProfile(depth=10, durability=DurabilityPolicy.TRANSIENT_LOCAL)
         sensor = QoSProfile(depth=50, reliability=ReliabilityPolicy.BEST_EFFORT)
         subscribe, publish = self.node.create_subscription, self.node.create_publisher
