@@ -44,7 +44,7 @@ class FaultyArm(LibfrankaArm):
     def __init__(self, robot_ip, config):
         super().__init__(robot_ip, config)
         self._words = ""
-        self._gain = "damping" if config.command_interface == "joint" else "pose_stiffness"
+        self._gain = "stiffness" if config.command_interface == "joint" else "pose_stiffness"
 
     def state(self):
         state = super().state()
@@ -55,9 +55,10 @@ class FaultyArm(LibfrankaArm):
                 self._generate(*GENERATORS[name])
             elif name == "controller_torque_discontinuity":
                 self._controller.clip = False
-                # A step of some ten Nm where one of 1 Nm in a cycle is allowed.
-                gains = getattr(self._controller, self._gain)
-                setattr(self._controller, self._gain, np.full(np.shape(gains), 300.0 if self._gain == "damping" else 3000.0))
+                # A step of some Nm where one of 1 Nm in a cycle is allowed, and less than the joints' range.
+                gains = np.array(getattr(self._controller, self._gain))
+                gains[: len(gains) // 2] *= 2.5
+                setattr(self._controller, self._gain, gains)
             else:
                 # Every motion drives itself on.
                 self._controller.damping = np.full(7, -60.0)

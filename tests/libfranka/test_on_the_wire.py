@@ -58,7 +58,7 @@ def burning(count=2):
 
 
 def in_motion(stack):
-    """Engaged, and the operator moves the arm around where it is. A machine too busy for the robot's 20 ms stops the arm: that is begun anew."""
+    """Engaged, and the operator moves the arm around. A machine too busy for the robot's 20 ms stops the arm: that is begun anew."""
     since = len(stack.joints)
     while stack.moved(since) < 0.2:
         stack.wish = None
@@ -68,7 +68,7 @@ def in_motion(stack):
             stack.recover()
         stack.control()
         stack.run(0.3)
-        stack.circle(stack.here())
+        stack.circle(START_M)
         stack.engage()
         since = len(stack.joints)
         stack.until(lambda: stack.moved(since) > 0.2 or stack.status["phase"] == "waiting", "the arm to move")  # noqa: B023
@@ -85,7 +85,7 @@ def resumes(stack, what):
     if stack.interface == "joint":
         at = stack.joints[-1][1] - stack.desired[0][1]
         assert np.abs(at).max() < 0.02, f"{what}: control began {np.abs(at).max():.4f} rad from the arm"
-    stack.circle(stack.here())
+    stack.circle(START_M)
     stack.engage()
     since = len(stack.joints)
     stack.until(lambda: stack.moved(since) > 0.2, "the arm to move again")

@@ -36,15 +36,15 @@ WATCHDOGS = ("state_timeout_s:=0.5", "source_margin_s:=0.4", "max_observation_ag
 class Server:
     """franka-sim, strict. The port is checked, the end is by SIGTERM."""
 
-    def __init__(self, folder):
-        self._log, self.process = folder / "franka-sim.log", None
+    def __init__(self, folder, *arguments):
+        self._log, self._arguments, self.process = folder / "franka-sim.log", arguments, None
 
     def start(self):
         for port in (PORT, GRIPPER_PORT):
             with socket.socket() as probe:
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 probe.bind(("0.0.0.0", port))
-        command = [os.environ["CDP_FRANKA_SIM"], "--enforce-comm-constraints", "--enforce-motion-limits"]
+        command = [os.environ["CDP_FRANKA_SIM"], "--enforce-comm-constraints", "--enforce-motion-limits", *self._arguments]
         with self._log.open("ab") as log:
             begin = self._log.stat().st_size
             environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
@@ -231,24 +231,24 @@ class Stack:
         return forward(self.joints[-1][1])[0]
 
     def circle(self, centre, radius=0.04, period_s=4.0):
-        """The operator moves the hand around ``centre``, beginning there."""
+        """The operator moves the hand around through ``centre``, coming there from wherever it is."""
         begun = self.node.get_clock().now().nanoseconds
 
-        def wish(now_ns):
+        def place(now_ns):
             turn = 2 * np.pi * (now_ns - begun) * 1e-9 / period_s
             return centre + radius * np.array([1.0 - np.cos(turn), np.sin(turn), 0.0])
 
-        self.wish = wish
+        self.wish = lambda now_ns: self._towards(place(now_ns))
 
     def go(self, place):
-        """The operator takes the hand to ``place``, no further ahead than the guard lets it."""
-
-        def wish(now_ns):
-            way = place - self.here()
-            return self.here() + way * min(1.0, 0.06 / max(np.linalg.norm(way), 1e-9))
-
-        self.wish = wish
+        """The operator takes the hand to ``place``."""
+        self.wish = lambda now_ns: self._towards(place)
         self.until(lambda: np.linalg.norm(place - self.here()) < 0.03, f"the arm at {place}, it is at {self.here()}")
+
+    def _towards(self, place):
+        """No further ahead than the guard lets a target be."""
+        way = place - self.here()
+        return self.here() + way * min(1.0, 0.06 / max(np.linalg.norm(way), 1e-9))
 
     def moved(self, since):
         """Way of the measured joints, rad."""

@@ -29,6 +29,7 @@ class ArmState:
     ``o_t_ee`` (4, 4) is the end effector as the robot sees it. Where the 1 kHz loop wants to be: ``q_desired_rad`` (7,), or ``pose_desired`` (7,),
     position and quaternion wxyz, None for the interface that is not in use and without control. ``errors``: names of libfranka's errors that are set
     now; ``last_errors``: those that ended the last motion. ``success_rate``: share of the last 100 commands that the robot received in time.
+    ``scheduling``: what the loop's thread was refused of it.
     """
 
     stamp_ns: int
@@ -41,6 +42,7 @@ class ArmState:
     errors: tuple[str, ...] = ()
     last_errors: tuple[str, ...] = ()
     success_rate: float = 0.0
+    scheduling: str = ""
     q_desired_rad: FloatArray | None = None
     pose_desired: FloatArray | None = None
 

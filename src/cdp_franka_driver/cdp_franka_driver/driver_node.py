@@ -30,6 +30,7 @@ from cdp_franka_driver import messages
 from cdp_franka_driver.arm import ArmState
 from cdp_franka_driver.arm_process import Begin
 from cdp_franka_driver.config import ControlConfig
+from cdp_franka_driver.libfranka_arm import has_realtime_kernel
 from cdp_franka_driver.link import LIBFRANKA, ArmLink
 from cdp_franka_driver.supervisor import Phase, Report
 from cdp_franka_driver.targets import RefusedError, TargetConfig, Targets
@@ -68,8 +69,10 @@ class DriverNode(Node):
         self._listening: Any = None
         self._said: tuple[Phase, str] | None = None
         self._refused = self._states = 0
-        self._tool_said = False
+        self._tool_said = self._scheduling_said = False
         self._publish_to()
+        if not has_realtime_kernel():
+            self.get_logger().warning("no real-time kernel (PREEMPT_RT): a busy machine will lose commands, and the robot stops after 20 in a row")
         self.create_service(Trigger, f"/{NAME}/error_recovery", self._on_recovery)
         self.create_timer(_LOOK_S, self._look)
         self.create_timer(1.0, self._diagnose)
@@ -172,14 +175,24 @@ class DriverNode(Node):
         status = self._status()
         self._status_pub.publish(status)
         self._diagnostics_pub.publish(messages.array(status, self._now_ns()))
-        if self._newest is not None and not self._tool_said:
-            off_m = float(np.linalg.norm(forward(self._newest.q_rad)[0] - self._newest.o_t_ee[:3, 3]))
-            if off_m > _TOOL_TOLERANCE_M:
-                self._tool_said = True
-                self.get_logger().warning(
-                    f"the robot's end effector is {off_m:.3f} m from fr3_hand_tcp, which all poses mean: in Desk, choose the Franka hand, "
-                    "or the robot compensates the weight of another tool"
-                )
+        if self._newest is not None:
+            self._warn(self._newest)
+
+    def _warn(self, state: ArmState) -> None:
+        """Once each: what works all the same, and not as well as it should."""
+        off_m = float(np.linalg.norm(forward(state.q_rad)[0] - state.o_t_ee[:3, 3]))
+        if off_m > _TOOL_TOLERANCE_M and not self._tool_said:
+            self._tool_said = True
+            self.get_logger().warning(
+                f"the robot's end effector is {off_m:.3f} m from fr3_hand_tcp, which all poses mean: choose the Franka hand in Desk, "
+                "or the robot compensates the weight of another tool"
+            )
+        if state.scheduling and not self._scheduling_said:
+            self._scheduling_said = True
+            self.get_logger().warning(
+                f"the 1 kHz loop runs without real-time scheduling ({state.scheduling}): allow it by `<user> - rtprio 99` in "
+                "/etc/security/limits.d, or expect communication_constraints_violation under load"
+            )
 
 
 def _wxyz(rotation: np.ndarray) -> np.ndarray:

@@ -36,7 +36,8 @@ class LibfrankaArm:
         """Connects. Raises ImportError where a library is missing, and libfranka's exceptions."""
         self._config = config
         native = importlib.import_module("aiofranka.native")
-        if config.realtime == "enforce" and Path("/sys/kernel/realtime").read_text(encoding="ascii").strip() != "1":
+        if config.realtime == "enforce" and not has_realtime_kernel():
+            # In the words of libfranka, which aiofranka tells not to look.
             raise RuntimeError("libfranka: Running kernel does not have realtime capabilities.")
         interface = importlib.import_module("aiofranka.robot").RobotInterface(robot_ip, read_tool=False)
         self._robot, self._interface = interface.robot, interface
@@ -87,6 +88,7 @@ class LibfrankaArm:
             errors=_names(state.current_errors),
             last_errors=_names(state.last_motion_errors),
             success_rate=float(state.control_command_success_rate),
+            scheduling=str(self._loop.realtime_status()).rstrip("; ") if running else "",
             **desired,
         )
 
@@ -103,10 +105,6 @@ class LibfrankaArm:
     def ended(self) -> str:
         """See :class:`cdp_franka_driver.arm.Arm`."""
         return str(self._loop.error() or "")
-
-    def realtime_status(self) -> str:
-        """What the loop's thread was refused of its scheduling; empty where nothing."""
-        return str(self._loop.realtime_status())
 
     def stop_control(self) -> None:
         """See :class:`cdp_franka_driver.arm.Arm`."""
@@ -132,6 +130,12 @@ class LibfrankaArm:
         """See :class:`cdp_franka_driver.arm.Arm`."""
         if self._loop.running():
             self.stop_control()
+
+
+def has_realtime_kernel() -> bool:
+    """Whether this machine's kernel is PREEMPT_RT, by the file that libfranka reads too."""
+    path = Path("/sys/kernel/realtime")
+    return path.exists() and path.read_text(encoding="ascii").strip() == "1"
 
 
 def _names(errors: Any) -> tuple[str, ...]:

@@ -70,6 +70,7 @@ def status(name: str, robot_ip: str, report: Report, state: ArmState | None, cou
             "errors": ", ".join(state.errors),
             "last_motion_errors": ", ".join(state.last_errors),
             "control_command_success_rate": f"{state.success_rate:.3f}",
+            "scheduling_refused": state.scheduling,
         }
     values = [KeyValue(key=key, value=value) for key, value in {**facts, **counts}.items()]
     return DiagnosticStatus(level=level, name=name, message=message, hardware_id=robot_ip, values=values)
