@@ -24,6 +24,8 @@ if [ "$(cat "$folder/.cdp" 2>/dev/null)" != "$key" ]; then
   # What .venv has is seen from here, so that only the rest is installed.
   python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' >"$("$folder/client/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/cdp.pth"
   env -u PYTHONPATH "$folder/client/bin/python" -m pip install -qq -r "$requirements" || die "the driver's libraries could not be installed"
+  # They would be found before those of .venv.
+  env -u PYTHONPATH "$folder/client/bin/python" -m pip uninstall -qq -y setuptools pip
   printf '%s\n' "$key" >"$folder/.cdp"
 fi
 libraries="$("$folder/client/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')"
