@@ -27,20 +27,21 @@ def ends(hand, number, deadline_s=20.0):
     raise AssertionError(f"goal {number} did not end within {deadline_s} s")
 
 
-def width(hand):
-    end = time.monotonic() + 5.0
-    while (state := hand.state()) is None:
-        assert time.monotonic() < end
+def until(hand, condition, deadline_s=10.0):
+    """Goals are answered by TCP, the width comes by itself."""
+    end, state = time.monotonic() + deadline_s, None
+    while state is None or not condition(state):
+        assert time.monotonic() < end, state
         time.sleep(0.01)
-    return state
+        state = hand.state() or state
 
 
 def test_home_move_grasp_and_stop(server, table):
     hand = Hand("127.0.0.1")
     found = {"homing": ends(hand, hand.homing()), "move": ends(hand, hand.move(0.06, 0.1))}
-    assert width(hand).width_m == pytest.approx(0.06, abs=0.002)
+    until(hand, lambda state: state.width_m == pytest.approx(0.06, abs=0.002))
     found["grasp of what is there"] = ends(hand, hand.grasp(0.03, 0.1, 30.0, 0.005, 0.005))
-    assert width(hand).grasped
+    until(hand, lambda state: state.grasped)
     found["stop"] = ends(hand, hand.stop())
     assert set(found.values()) == {Status.SUCCESS}
     ends(hand, hand.move(0.08, 0.1))

@@ -36,14 +36,16 @@ def stack(server, request, tmp_path_factory):
     from wire_stack import Stack
 
     made = Stack(tmp_path_factory.mktemp(request.param), request.param)
-    made.start_driver()
-    made.start_guard()
-    made.control()
-    made.run(0.5)
-    # Where franka-sim begins the arm is singular.
-    from_start(made)
-    yield made
-    made.close()
+    try:
+        made.start_driver()
+        made.start_guard()
+        made.control()
+        made.run(0.5)
+        # Where franka-sim begins the arm is singular.
+        from_start(made)
+        yield made
+    finally:
+        made.close()
 
 
 @contextmanager

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import rclpy
@@ -75,7 +76,8 @@ class Stack:
     def __init__(self, folder, interface):
         self.folder, self.interface, self.fault = folder, interface, folder / "fault"
         self.domain = random.SystemRandom().randint(1, 100)
-        self.environment = {**os.environ, "ROS_DOMAIN_ID": str(self.domain), "OMP_NUM_THREADS": "1", "CDP_FAULT": str(self.fault)}
+        path = f"{Path(__file__).parent}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
+        self.environment = {**os.environ, "PYTHONPATH": path, "ROS_DOMAIN_ID": str(self.domain), "OMP_NUM_THREADS": "1", "CDP_FAULT": str(self.fault)}
         self.context, self.processes = rclpy.Context(), {}
         rclpy.init(context=self.context, domain_id=self.domain)
         self.node = rclpy.create_node("bystander", context=self.context)

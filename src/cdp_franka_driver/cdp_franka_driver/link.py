@@ -19,6 +19,8 @@ LIBFRANKA = "cdp_franka_driver.libfranka_arm:LibfrankaArm"
 # libfranka gives up on a robot that does not answer after 1 s, except where it waits forever.
 SILENT_S = 3.0
 _END_S = 2.5
+# A process that cannot even start is not tried again and again without a pause.
+_RESTART_S = 0.5
 
 
 class ArmLink:
@@ -90,6 +92,7 @@ class ArmLink:
             if process is not None:
                 process.kill()
                 process.wait()
+            self._closing.wait(_RESTART_S)
 
     def _start(self) -> None:
         ours, theirs = socket.socketpair()
