@@ -73,7 +73,7 @@ def in_motion(stack):
         stack.circle(START_M)
         stack.engage()
         since = len(stack.joints)
-        stack.until(lambda: stack.moved(since) > 0.2 or stack.status["phase"] == "waiting", "the arm to move")  # noqa: B023
+        stack.until(lambda: stack.moved(since) > 0.2 or stack.status["phase"] == "waiting" or stack.guard_is(0, 4), "the arm to move")  # noqa: B023
 
 
 def resumes(stack, what):

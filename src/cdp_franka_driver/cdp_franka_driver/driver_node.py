@@ -7,6 +7,7 @@ and disengages when control ends.
 from __future__ import annotations
 
 import sys
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,6 +39,8 @@ from cdp_franka_driver.targets import RefusedError, TargetConfig, Targets
 NAME = "franka_driver"
 _RECOVERY_S = 3.0
 _LOOK_S = 0.02
+# Longer than the guard's second between two looks at its reader.
+_SHUT_S = 1.5
 # The end effector that Desk has set against the one that all topics mean.
 _TOOL_TOLERANCE_M = 0.002
 
@@ -69,6 +72,7 @@ class DriverNode(Node):
         self._listening: Any = None
         self._said: tuple[Phase, str] | None = None
         self._refused = self._states = 0
+        self._shut_until_s = 0.0
         self._tool_said = self._scheduling_said = False
         self._publish_to()
         if not has_realtime_kernel():
@@ -120,14 +124,15 @@ class DriverNode(Node):
         """Open or shut the topic for targets, and say what has changed."""
         report = self._report
         ready = report.phase is Phase.CONTROLLING
-        if ready and self._listening is None and self._newest is not None:
+        shut = time.monotonic() < self._shut_until_s
+        if ready and not shut and self._listening is None and self._newest is not None:
             position_m, rotation = forward(self._newest.q_rad)
             self._targets.begin(self._newest.q_rad, position_m, _wxyz(rotation))
             kind, topic, act = (
                 (JointTrajectory, "joint_trajectory", self._on_joints) if self._joint else (PoseStamped, "equilibrium_pose", self._on_pose)
             )
             self._listening = self.create_subscription(kind, f"/{NAME}/{topic}", act, QoSProfile(depth=1))
-        elif not ready and self._listening is not None:
+        elif (shut or not ready) and self._listening is not None:
             self.destroy_subscription(self._listening)
             self._listening = None
         said = report.phase, "" if report.problem is None else str(report.problem)
@@ -156,8 +161,10 @@ class DriverNode(Node):
             self._on_refused(refusal)
 
     def _on_refused(self, refusal: RefusedError) -> None:
+        """Shut the topic for a while: a guard that went on while the arm is held would be ever further away, so it has to disengage."""
         self._refused += 1
-        self.get_logger().error(f"a target is refused, the arm is held: {refusal}", throttle_duration_sec=1.0)
+        self._shut_until_s = time.monotonic() + _SHUT_S
+        self.get_logger().error(f"a target is refused, the arm is held and the guard disengages: {refusal}", throttle_duration_sec=1.0)
 
     def _on_recovery(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         recovery = self._link.recover(_RECOVERY_S)

@@ -89,7 +89,7 @@ class Targets:
     def _near(self, distance: float, limit: float, unit: str) -> None:
         if distance > limit:
             what = "the target before" if self._started else "the arm"
-            raise RefusedError(f"it is {distance:.4f} {unit} from {what}, more than {limit} {unit}; engage the guard anew")
+            raise RefusedError(f"it is {distance:.4f} {unit} from {what}, more than {limit} {unit}; engage anew")
 
 
 def _turn(start: FloatArray, to: FloatArray) -> FloatArray:

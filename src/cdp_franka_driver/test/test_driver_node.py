@@ -84,6 +84,8 @@ def test_the_arm_is_driven_and_lives_through_the_death_of_the_process_that_holds
     assert list(bench.joints[-1].position) == pytest.approx(READY.tolist())
     bench.until(lambda: bench.joints[-1].position[0] > 0.049, "the arm at its target", lambda: bench.send(0.05))
     bench.send(0.5)
+    bench.until(lambda: not bench.open(), "the topic shut, which makes the guard disengage")
+    bench.until(bench.open, "the topic open again")
     bench.until(lambda: bench.value("refused_targets") == "1", "a refused target")
     assert max(state.position[0] for state in bench.joints) < 0.06
     first = bench.value("process_id")
