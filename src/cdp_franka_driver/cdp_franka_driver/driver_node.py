@@ -161,10 +161,14 @@ class DriverNode(Node):
             self._on_refused(refusal)
 
     def _on_refused(self, refusal: RefusedError) -> None:
-        """Shut the topic for a while: a guard that went on while the arm is held would be ever further away, so it has to disengage."""
+        """In the middle of a motion, shut the topic for a while: a guard that went on while the arm is held would be ever further away.
+
+        Before the first target that lies at the arm there is nothing to shut: the guard sends one as soon as it is engaged.
+        """
         self._refused += 1
-        self._shut_until_s = time.monotonic() + _SHUT_S
-        self.get_logger().error(f"a target is refused, the arm is held and the guard disengages: {refusal}", throttle_duration_sec=1.0)
+        if self._targets.started:
+            self._shut_until_s = time.monotonic() + _SHUT_S
+        self.get_logger().error(f"a target is refused, the arm is held; engage the guard anew: {refusal}", throttle_duration_sec=1.0)
 
     def _on_recovery(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         recovery = self._link.recover(_RECOVERY_S)

@@ -46,6 +46,11 @@ class Targets:
         self._started = False
         self._q, self._pose = q_rad, (position_m, quat_wxyz, 0)
 
+    @property
+    def started(self) -> bool:
+        """Whether a target has been accepted since control began."""
+        return self._started
+
     def joints(self, q_rad: FloatArray, dq_rad_s: FloatArray, ddq_rad_s2: FloatArray, stamp_ns: int, now_ns: int) -> FloatArray:
         """Row of a joint target, each array (7,). Raises RefusedError."""
         for values in (q_rad, dq_rad_s, ddq_rad_s2):
@@ -89,7 +94,7 @@ class Targets:
     def _near(self, distance: float, limit: float, unit: str) -> None:
         if distance > limit:
             what = "the target before" if self._started else "the arm"
-            raise RefusedError(f"it is {distance:.4f} {unit} from {what}, more than {limit} {unit}; engage anew")
+            raise RefusedError(f"it is {distance:.4f} {unit} from {what}, more than {limit} {unit}")
 
 
 def _turn(start: FloatArray, to: FloatArray) -> FloatArray:
