@@ -91,7 +91,7 @@ class FaultyArm(LibfrankaArm):
                     begun = begun or list(state.q_d)
                     control.writeOnce(pylibfranka.JointPositions([q + offset for q in begun]))
                 else:
-                    begun = begun or list(state.O_T_EE_c)
+                    begun = begun or list(state.O_T_EE)
                     pose = list(begun)
                     pose[12] += offset
                     control.writeOnce(pylibfranka.CartesianPose(pose))
