@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help build test test-long lint format slide loop demos train eval report toy check-devices core-check bench-training bench-recording crash-recording check-guard bench-serving fault-serving check-peers-data check-docker clean distclean
+.PHONY: help build test test-long lint format slide loop demos train eval report toy check-devices core-check bench-training bench-recording crash-recording check-guard bench-serving fault-serving check-peers-data check-docker check-libfranka clean distclean
 
 PYTHON ?= python3
 export PYTHON
@@ -18,6 +18,8 @@ LIBRARIES := src/cdp src/cdp_franka
 NODES := $(filter-out $(LIBRARIES) src/cdp_msgs,$(patsubst %/,%,$(wildcard src/*/))) tests
 # Extra arguments: make test ARGS="-k guard", make slide ARGS="--episodes 50".
 ARGS ?=
+# Seconds of the policy's motion in make check-libfranka.
+DURATION ?= 60
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' Makefile
@@ -78,6 +80,9 @@ check-peers-data: build ## Let robomimic's and LeRobot's own readers read our fi
 
 check-docker: build ## Lint docker/, look every apt and rosdep name up
 	@tools/check_docker.sh $(ARGS)
+
+check-libfranka: build ## Drive a strict libfranka server: policy, reflexes, kills; DURATION=60 s
+	@$(IN_ENV) DURATION=$(DURATION) tools/check_libfranka.sh $(ARGS)
 
 bench-recording: build ## Record 3 cameras and 1 kHz, count what is lost
 	@$(IN_ENV) python benchmarks/recording.py $(ARGS)

@@ -13,7 +13,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 
-OURS = {"cdp", "cdp_franka", "cdp_msgs", "cdp_policy_node", "cdp_teleop_recorder", "cdp_franka_sim", "cdp_ros", "cdp_ros2"}
+OURS = {"cdp", "cdp_franka", "cdp_msgs", "cdp_policy_node", "cdp_teleop_recorder", "cdp_franka_sim", "cdp_franka_driver", "cdp_ros", "cdp_ros2"}
 # What each package may import of ours (docs/interfaces.md, Layers); a package may always import itself.
 ALLOWED = {
     "cdp": set(),
@@ -21,6 +21,7 @@ ALLOWED = {
     "cdp_policy_node": {"cdp", "cdp_franka", "cdp_msgs", "cdp_ros"},
     "cdp_teleop_recorder": {"cdp", "cdp_franka", "cdp_msgs", "cdp_ros"},
     "cdp_franka_sim": {"cdp", "cdp_franka", "cdp_msgs", "cdp_ros"},
+    "cdp_franka_driver": {"cdp", "cdp_franka", "cdp_msgs", "cdp_ros"},
     "cdp_ros": {"cdp"},
     "cdp_ros2": set(),
 }

@@ -199,6 +199,7 @@ def test_shared_files_in_this_workspace():
 EXECUTABLES = {
     "cdp_policy_node": {"policy_node", "guard_node"},
     "cdp_teleop_recorder": {"teleop_node", "recorder_node", "replay_node", "panel_node"},
+    "cdp_franka_driver": {"franka_driver", "franka_hand"},
     "cdp_franka_sim": {"sim_node", "scripted_operator", "episode_runner"},
 }
 

@@ -8,7 +8,7 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 # torch is left out, also where another package asks for it (its build is chosen by tools/setup.sh); its own dependencies are not.
 printf '%s\n' uv filelock fsspec jinja2 networkx sympy typing_extensions 'setuptools<80' >"$work/extra.in"
-for name in base panel dev colcon ros rl data teleop mcap; do grep -v '^-c' "$name.txt" >"$work/$name.in"; done
+for name in base panel dev colcon ros rl data teleop mcap libfranka; do grep -v '^-c' "$name.txt" >"$work/$name.in"; done
 printf 'torch\n' >"$work/excludes.txt"
 grep -v '^#' constraints.txt >"$work/constraints.txt" || true
 uv pip compile "$work"/*.in --universal --python-version 3.10 --no-python-downloads --no-annotate --no-header --excludes "$work/excludes.txt" -o "$work/constraints.txt" "$@" >/dev/null

@@ -50,6 +50,8 @@ def _turn_z(angle_rad: float) -> FloatArray:
 # Frames (4, 4) of links 1 to 7 in the link before, at zero joint angles, and of the hand in link 7.
 LINKS = tuple(_fixed_part(a, d, alpha) for a, d, alpha in zip(_A_M, _D_M, _ALPHA_RAD, strict=True))
 HAND = _fixed_part(0.0, _FLANGE_M, 0.0) @ _turn_z(_HAND_TURN_RAD)
+# Frame (4, 4) of ``fr3_hand_tcp`` in the flange.
+FLANGE_TO_TCP = _turn_z(_HAND_TURN_RAD) @ _fixed_part(0.0, _TCP_M, 0.0)
 
 
 def _chain(q_rad: ArrayLike) -> tuple[list[_Frame], _Frame]:

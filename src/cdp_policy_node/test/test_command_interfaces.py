@@ -291,8 +291,30 @@ def test_a_contradictory_pair_is_refused_by_name(controller):
     assert CommandConfig(controller=controller).chosen(GuardConfig(command_interface=TAKES[controller])) == controller
 
 
-def test_auto_follows_the_command_interface_and_the_reserved_name_is_refused():
+def test_auto_follows_the_command_interface_and_our_driver_takes_either():
     assert CommandConfig().chosen(GuardConfig()) == "cartesian_impedance"
     assert CommandConfig().chosen(GuardConfig(command_interface="joint")) == "joint_trajectory_controller"
-    with pytest.raises(ConfigError, match="reserved"):
-        CommandConfig(controller="franka_driver").chosen(GuardConfig(command_interface="joint"))
+    for interface in ("joint", "cartesian"):
+        assert CommandConfig(controller="franka_driver").chosen(GuardConfig(command_interface=interface)) == "franka_driver"
+
+
+@pytest.mark.parametrize(
+    ("interface", "topic", "kind"), [("joint", "joint_trajectory", JointTrajectory), ("cartesian", "equilibrium_pose", PoseStamped)]
+)
+def test_our_driver_is_ready_only_while_it_reads_the_topic(interface, topic, kind):
+    """A driver that lost control closes its topic: the guard must see that, and must not take a driver that is back for the one before."""
+    bench = Rig("franka_driver", interface)
+    try:
+        assert f"/franka_driver/{topic}" in bench.output.problem()
+        assert "/franka_driver/status" in bench.output.problem()
+        driver, problems = bench.add("franka_driver"), []
+        bench.output.on_problem = problems.append
+        listening = driver.create_subscription(kind, f"/franka_driver/{topic}", lambda msg: None, 1)
+        bench.ready()
+        driver.destroy_subscription(listening)
+        bench.until(lambda: bench.output.check() is not None, "the driver that went")
+        driver.create_subscription(kind, f"/franka_driver/{topic}", lambda msg: None, 1)
+        bench.ready()
+        assert "nobody reads it" in problems[-1] or "started anew" in problems[-1]
+    finally:
+        bench.close()

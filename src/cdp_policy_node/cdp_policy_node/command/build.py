@@ -6,7 +6,7 @@ from rclpy.node import Node
 
 from cdp_franka.guard_config import GuardConfig
 from cdp_policy_node.command import forward, trajectory
-from cdp_policy_node.command.config import CommandConfig
+from cdp_policy_node.command.config import DRIVER, CommandConfig
 from cdp_policy_node.command.crisp_joint import CrispJointCommand
 from cdp_policy_node.command.forward import ForwardPositionCommand
 from cdp_policy_node.command.interface import CommandInterface
@@ -26,8 +26,10 @@ NAMES = {
     "forward_position": "forward_position_controller",
     "servo_twist": "servo_node",
     "servo_pose": "servo_node",
+    DRIVER: DRIVER,
 }
 _POSE = "geometry_msgs/msg/PoseStamped"
+_POINT = "trajectory_msgs/msg/JointTrajectory"
 _OURS = " --param-file $(ros2 pkg prefix --share cdp_policy_node)/config/controllers_fr3.yaml"
 _SERVO = "start MoveIt Servo with the move group fr3_manipulator and moveit_servo.command_in_type: speed_units"
 
@@ -35,19 +37,22 @@ _SERVO = "start MoveIt Servo with the move group fr3_manipulator and moveit_serv
 def make_command_output(node: Node, config: CommandConfig, guard: GuardConfig, period_s: float) -> CommandOutput:
     """The guard's way out. ``period_s``: time from one command to the next.
 
-    Raises ConfigError for a controller that takes other commands than ``guard`` makes, is reserved, or needs a package that is not installed.
+    Raises ConfigError for a controller that takes other commands than ``guard`` makes, or needs a package that is not installed.
     """
     chosen = config.chosen(guard)
-    peer = _peer(chosen, config)
+    peer = _peer(chosen, config, guard.command_interface)
     interface = _interface(node, chosen, peer, config, guard, period_s)
     return CommandOutput(node, chosen, interface, ControllerManager(node, config.absolute(), peer))
 
 
-def _peer(chosen: str, config: CommandConfig) -> Peer:
+def _peer(chosen: str, config: CommandConfig, command_interface: str) -> Peer:
     name = config.controller_name or NAMES[chosen]
+    if chosen == DRIVER:
+        topic, kind = ("joint_trajectory", _POINT) if command_interface == "joint" else ("equilibrium_pose", _POSE)
+        return Peer(config.absolute(name, topic), kind, _driver(name, command_interface))
     if chosen == "joint_trajectory_controller":
         topic = config.absolute(name, "joint_trajectory")
-        return Peer(topic, "trajectory_msgs/msg/JointTrajectory", spawn(name, _OURS), name, trajectory.PLUGIN)
+        return Peer(topic, _POINT, spawn(name, _OURS), name, trajectory.PLUGIN)
     if chosen == "cartesian_impedance":
         start = f"{spawn(name)}; franka_ros2's own example of that name moves by itself when started: see docs/robot.md"
         return Peer(config.absolute(name, "equilibrium_pose"), _POSE, start, name)
@@ -64,7 +69,7 @@ def _peer(chosen: str, config: CommandConfig) -> Peer:
 def _interface(node: Node, chosen: str, peer: Peer, config: CommandConfig, guard: GuardConfig, period_s: float) -> CommandInterface:
     joints = guard.limits.joint_names
     name = config.absolute(config.controller_name or NAMES[chosen])
-    if chosen == "joint_trajectory_controller":
+    if chosen == "joint_trajectory_controller" or (chosen == DRIVER and guard.command_interface == "joint"):
         return JointTrajectoryCommand(node, peer, joints, config.point_lead_periods * period_s)
     if chosen == "crisp_joint":
         return CrispJointCommand(node, peer, JointOrder(node, name, joints))
@@ -74,3 +79,10 @@ def _interface(node: Node, chosen: str, peer: Peer, config: CommandConfig, guard
         return ServoCommand(node, TwistCommand(node, peer, guard.base_frame, config.servo_gain_per_s), name, "TWIST")
     pose = PoseCommand(node, peer, guard.base_frame)
     return ServoCommand(node, pose, name, "POSE") if chosen == "servo_pose" else pose
+
+
+def _driver(name: str, command_interface: str) -> str:
+    return (
+        f"the driver reads it while the arm is under control: /{name}/status says what keeps it; where it does not run, start it: "
+        f"ros2 run cdp_franka_driver franka_driver --ros-args -p robot_ip:=172.16.0.2 -p command_interface:={command_interface}"
+    )

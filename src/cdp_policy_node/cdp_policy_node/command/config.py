@@ -8,7 +8,8 @@ from cdp.config import ConfigError, setting
 from cdp_franka.guard_config import GuardConfig
 
 AUTO = "auto"
-RESERVED = "franka_driver"
+# Our own driver takes whatever the guard makes; it is told the same command_interface.
+DRIVER = "franka_driver"
 # What each controller takes: the guard's command_interface.
 TAKES = {
     "joint_trajectory_controller": "joint",
@@ -28,7 +29,7 @@ class CommandConfig:
 
     controller: str = setting(
         AUTO,
-        choices=(AUTO, *TAKES, RESERVED),
+        choices=(AUTO, *TAKES, DRIVER),
         help="what is commanded; auto: cartesian_impedance or joint_trajectory_controller, by command_interface",
     )
     controller_name: str = setting("", help="name of the controller, or of the Servo node; empty: the usual one")
@@ -37,12 +38,10 @@ class CommandConfig:
     servo_gain_per_s: float = setting(2.0, low=0.0, high=10.0, help="servo_twist: how fast the arm is drawn to the target besides its speed [1/s]")
 
     def chosen(self, guard: GuardConfig) -> str:
-        """The controller that ``guard`` is to command. Raises ConfigError for one that takes other commands, or that there is not yet."""
+        """The controller that ``guard`` is to command. Raises ConfigError for one that takes other commands."""
         interface = guard.command_interface
-        if self.controller == RESERVED:
-            raise ConfigError(f"controller: {RESERVED!r} is a name reserved for a driver that this version does not have; one of {', '.join(TAKES)}")
         controller = _BY_INTERFACE[interface] if self.controller == AUTO else self.controller
-        if TAKES[controller] != interface:
+        if controller != DRIVER and TAKES[controller] != interface:
             raise ConfigError(
                 f"controller: {controller!r} takes {TAKES[controller]} commands and command_interface is {interface!r}: "
                 f"set command_interface to {TAKES[controller]!r}, or controller to {_others(interface)}"

@@ -1,0 +1,266 @@
+"""franka-sim, the driver, the guard and the policy as processes of their own, and a bystander who hears everything and is the operator."""
+
+import itertools
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import rclpy
+from cdp_msgs.msg import ActionChunk, GuardStatus, PolicyStatus
+from cdp_ros.executor import make_executor
+from cdp_ros.stamps import ns_to_stamp, stamp_to_ns
+from diagnostic_msgs.msg import DiagnosticStatus
+from geometry_msgs.msg import PoseStamped
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from sensor_msgs.msg import Image, JointState
+from std_srvs.srv import SetBool, Trigger
+
+from cdp.actions import eef_row
+from cdp_franka.kinematics import forward
+
+PORT, GRIPPER_PORT = 1337, 1338
+DEADLINE_S = 60.0
+DRIVER = "import sys; from cdp_franka_driver.driver_node import DriverNode; from cdp_ros.main import run_node; "
+DRIVER += "sys.exit(run_node('franka_driver', lambda: DriverNode('faulty_arm:FaultyArm'), refusals=(Exception,), close=DriverNode.close))"
+GUARD = "import sys; from cdp_policy_node.guard_node import main; sys.exit(main())"
+POLICY = "import sys; from cdp_policy_node.policy_node import main; sys.exit(main())"
+# The simulation's watchdogs: the server shares two cores with everything else here.
+WATCHDOGS = ("state_timeout_s:=0.5", "source_margin_s:=0.4", "max_observation_age_s:=0.8", "max_next_within_s:=0.5")
+
+
+class Server:
+    """franka-sim, strict. The port is checked, the end is by SIGTERM."""
+
+    def __init__(self, folder, *arguments):
+        self._log, self._arguments, self.process = folder / "franka-sim.log", arguments, None
+
+    def start(self):
+        for port in (PORT, GRIPPER_PORT):
+            with socket.socket() as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                probe.bind(("0.0.0.0", port))
+        command = [os.environ["CDP_FRANKA_SIM"], "--enforce-comm-constraints", "--enforce-motion-limits", *self._arguments]
+        with self._log.open("ab") as log:
+            begin = self._log.stat().st_size
+            environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
+            self.process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=environment)
+        end = time.monotonic() + DEADLINE_S
+        while b"Starting MuJoCo simulation loop" not in self._log.read_bytes()[begin:]:
+            assert self.process.poll() is None, self._log.read_text(errors="replace")[-3000:]
+            assert time.monotonic() < end, f"franka-sim is not ready: {self._log}"
+            time.sleep(0.1)
+
+    def signal(self, number):
+        self.process.send_signal(number)
+
+    def stop(self):
+        if self.process is not None and self.process.poll() is None:
+            self.process.send_signal(signal.SIGCONT)
+            self.process.terminate()
+            try:
+                self.process.wait(20)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+
+
+class Stack:
+    """Started with ``interface``, joint or cartesian."""
+
+    def __init__(self, folder, interface):
+        self.folder, self.interface, self.fault = folder, interface, folder / "fault"
+        self.domain = random.SystemRandom().randint(1, 100)
+        path = f"{Path(__file__).parent}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
+        self.environment = {**os.environ, "PYTHONPATH": path, "ROS_DOMAIN_ID": str(self.domain), "OMP_NUM_THREADS": "1", "CDP_FAULT": str(self.fault)}
+        self.context, self.processes = rclpy.Context(), {}
+        rclpy.init(context=self.context, domain_id=self.domain)
+        self.node = rclpy.create_node("bystander", context=self.context)
+        self.executor = make_executor(context=self.context)
+        self.executor.add_node(self.node)
+        self.statuses, self.guard, self.policy, self.joints, self.desired, self.faults = [], [], [], [], [], 0
+        self.stops = 0
+        latched = QoSProfile(depth=10, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+        sensor = QoSProfile(depth=50, reliability=ReliabilityPolicy.BEST_EFFORT)
+        subscribe, publish = self.node.create_subscription, self.node.create_publisher
+        subscribe(DiagnosticStatus, "/franka_driver/status", self._on_status, latched)
+        subscribe(GuardStatus, "/cdp/guard/status", self.guard.append, latched)
+        subscribe(PolicyStatus, "/cdp/policy/status", self.policy.append, 50)
+        subscribe(JointState, "/joint_states", lambda m: self.joints.append((stamp_to_ns(m.header.stamp), np.array(m.position))), sensor)
+        subscribe(JointState, "/franka_driver/desired_joint_states", lambda m: self._on_desired(m, m.position), sensor)
+        subscribe(
+            PoseStamped,
+            "/franka_driver/desired_pose",
+            lambda m: self._on_desired(m, [m.pose.position.x, m.pose.position.y, m.pose.position.z]),
+            sensor,
+        )
+        self._operator = publish(ActionChunk, "/cdp/action/operator", 10)
+        self._fingers = publish(JointState, "/franka_gripper/joint_states", 5)
+        self._image = publish(Image, "/agentview/image_raw", 5)
+        self._engage = self.node.create_client(SetBool, "/cdp/guard/engage")
+        self._recovery = self.node.create_client(Trigger, "/franka_driver/error_recovery")
+        self._pictures = [np.random.default_rng(k).integers(0, 256, (120, 160, 3), dtype=np.uint8).tobytes() for k in range(7)]
+        self._shown, self.camera, self.wish = 0, False, None
+        self.node.create_timer(1 / 30, self._sense)
+        self.node.create_timer(0.1, self._operate)
+
+    # Processes
+
+    def start_driver(self):
+        settings = ["robot_ip:=127.0.0.1", f"command_interface:={self.interface}", "max_age_s:=0.5"]
+        self._start("driver", DRIVER, [part for setting in settings for part in ("-p", setting)])
+
+    def start_guard(self):
+        settings = [f"command_interface:={self.interface}", "controller:=franka_driver", "has_gripper:=true", *WATCHDOGS]
+        self._start("guard", GUARD, [part for setting in settings for part in ("-p", setting)])
+
+    def start_policy(self, bundle):
+        self.camera = True
+        self._start(
+            "policy", POLICY, ["-p", f"bundle:={bundle}", "-p", "autostart:=true", "-p", "image_timeout_s:=1.0", "-p", "state_timeout_s:=1.0"]
+        )
+
+    def _start(self, name, code, parameters):
+        with (self.folder / f"{name}.log").open("ab") as log:
+            self.processes[name] = subprocess.Popen(
+                [sys.executable, "-c", code, "--ros-args", *parameters], env=self.environment, stdout=log, stderr=subprocess.STDOUT
+            )
+
+    def end(self, name, number=signal.SIGINT):
+        process = self.processes.pop(name)
+        process.send_signal(number)
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+
+    def close(self):
+        for name in list(self.processes):
+            self.end(name)
+        self.executor.shutdown()
+        self.node.destroy_node()
+        rclpy.shutdown(context=self.context)
+
+    # What is heard
+
+    def _on_status(self, msg):
+        self.statuses.append((msg.message, {v.key: v.value for v in msg.values}))
+
+    def _on_desired(self, msg, position):
+        self.desired.append((stamp_to_ns(msg.header.stamp), np.array(position)))
+
+    def _on_desired_pose(self, msg):
+        self._on_desired(msg, [msg.pose.position.x, msg.pose.position.y, msg.pose.position.z])
+
+    @property
+    def status(self):
+        return self.statuses[-1][1] if self.statuses else {"phase": "", "problem": "", "reflexes": "", "process_id": "0"}
+
+    def robot_s(self):
+        return float(self.status.get("robot_time_s", 0.0))
+
+    def guard_is(self, *states):
+        return bool(self.guard) and self.guard[-1].state in states
+
+    def until(self, condition, what, deadline_s=DEADLINE_S, each=lambda: None):
+        end = time.monotonic() + deadline_s
+        while not condition():
+            told = f"driver {self.statuses[-1:]}, guard {[(g.state, g.message) for g in self.guard[-1:]]}"
+            assert time.monotonic() < end, f"not within {deadline_s:.0f} s: {what}; {told}"
+            self.executor.spin_once(timeout_sec=0.02)
+            each()
+
+    def run(self, seconds):
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            self.executor.spin_once(timeout_sec=0.02)
+
+    # What is done
+
+    def _sense(self):
+        stamp = ns_to_stamp(self.node.get_clock().now().nanoseconds)
+        fingers = JointState(name=["fr3_finger_joint1", "fr3_finger_joint2"], position=[0.03, 0.03], velocity=[0.0, 0.0])
+        fingers.header.stamp = stamp
+        self._fingers.publish(fingers)
+        if self.camera:
+            self._shown = (self._shown + 1) % len(self._pictures)
+            image = Image(height=120, width=160, step=480, encoding="rgb8", data=self._pictures[self._shown])
+            image.header.stamp = stamp
+            self._image.publish(image)
+
+    def _operate(self):
+        now_ns = self.node.get_clock().now().nanoseconds
+        held = self.wish is not None
+        rows = np.zeros((0, 10)) if not held else eef_row(self.wish(now_ns)[None], np.array([[1.0, 0.0, 0.0, 0.0]]), np.array([0.03]))
+        msg = ActionChunk(source=ActionChunk.SOURCE_OPERATOR, space=ActionChunk.SPACE_EEF_POSE, dt_s=0.1, next_within_s=0.2, deadman=held)
+        msg.horizon, msg.width, msg.header.frame_id = len(rows), 10, "fr3_link0"
+        msg.header.stamp = msg.observation_stamp = ns_to_stamp(now_ns)
+        msg.start_stamp, msg.actions = ns_to_stamp(now_ns + 100_000_000), rows.astype(np.float32).ravel().tolist()
+        self._operator.publish(msg)
+
+    def engage(self):
+        self.until(self._engage.service_is_ready, "the guard's service")
+
+        def taken():
+            future = self._engage.call_async(SetBool.Request(data=True))
+            self.until(future.done, "the guard's answer")
+            return future.result().success
+
+        self.until(taken, "the guard to engage")
+
+    def engage_after_a_fault(self):
+        """Machines that stall make the guard fault; that is counted, and the run goes on."""
+        if self.guard_is(4):
+            self.faults += 1
+            self.engage()
+            self.guard.clear()
+
+    def recover(self):
+        self.until(self._recovery.service_is_ready, "the driver's service")
+        future = self._recovery.call_async(Trigger.Request())
+        self.until(future.done, "the answer to the recovery")
+        return future.result()
+
+    def control(self):
+        self.until(lambda: self.status["phase"] == "controlling", "the arm under control")
+
+    def here(self):
+        return forward(self.joints[-1][1])[0]
+
+    def circle(self, centre, radius=0.04, period_s=4.0):
+        """The operator moves the hand around through ``centre``, coming there from wherever it is."""
+        begun = self.node.get_clock().now().nanoseconds
+
+        def place(now_ns):
+            turn = 2 * np.pi * (now_ns - begun) * 1e-9 / period_s
+            return centre + radius * np.array([1.0 - np.cos(turn), np.sin(turn), 0.0])
+
+        self.wish = lambda now_ns: self._towards(place(now_ns))
+
+    def go(self, place):
+        """The operator takes the hand to ``place``."""
+        self.wish = lambda now_ns: self._towards(place)
+        self.until(lambda: np.linalg.norm(place - self.here()) < 0.03, f"the arm at {place}, it is at {self.here()}")
+
+    def _towards(self, place):
+        """No further ahead than the guard lets a target be."""
+        way = place - self.here()
+        return self.here() + way * min(1.0, 0.06 / max(np.linalg.norm(way), 1e-9))
+
+    def moved(self, since):
+        """Way of the measured joints, rad."""
+        path = np.array([q for _, q in self.joints[since:]])
+        return 0.0 if len(path) < 2 else float(np.abs(np.diff(path, axis=0)).sum())
+
+
+def largest_step(samples):
+    """Greatest change of any coordinate from one sample to the next, per 10 ms between their stamps."""
+    worst = 0.0
+    for (t0, a), (t1, b) in itertools.pairwise(samples):
+        worst = max(worst, float(np.abs(b - a).max()) / max((t1 - t0) * 1e-7, 1.0))
+    return worst
