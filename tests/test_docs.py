@@ -15,7 +15,7 @@ IDS = [str(path.relative_to(ROOT)) for path in PAGES]
 # Folders that exist on a user's machine and not in the repository.
 OF_THE_USER = ("data/", "runs/", "config/train/lab.yaml", "docker/.env")
 
-# Of the bring-up, the driver and `cdp camera-check`, which the pages name before they are here.
+
 def quoted(page: Path) -> str:
     """What a page shows as code, one piece a line."""
     text = page.read_text(encoding="utf-8")

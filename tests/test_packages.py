@@ -52,6 +52,9 @@ REQUIREMENTS = {
     "starlette": "starlette",
     "uvicorn": "uvicorn",
     "mcap": "mcap",
+    "aiofranka": "aiofranka",
+    "numba": "numba",
+    "pylibfranka": "pylibfranka",
     "lerobot": None,  # in an environment of its own, tools/check_peers.sh
     "torchvision": None,  # comes with lerobot
     "OpenGL": None,  # comes with mujoco
