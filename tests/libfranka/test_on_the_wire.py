@@ -83,9 +83,10 @@ def resumes(stack, what):
     stack.control()
     stack.desired.clear()
     first = len(stack.joints)
-    stack.until(lambda: stack.desired, "what the loop wants")
+    stack.until(lambda: stack.desired and len(stack.joints) > first, "what the loop wants, and what is measured")
     if stack.interface == "joint":
-        at = stack.joints[-1][1] - stack.desired[0][1]
+        begun_ns = stack.desired[0][0]
+        at = min(stack.joints[first:], key=lambda sample: abs(sample[0] - begun_ns))[1] - stack.desired[0][1]
         assert np.abs(at).max() < 0.02, f"{what}: control began {np.abs(at).max():.4f} rad from the arm"
     stack.circle(START_M)
     stack.engage()
