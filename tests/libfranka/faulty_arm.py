@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from cdp_franka.rotation import orthonormal
 from cdp_franka_driver.libfranka_arm import LibfrankaArm
 
 FILE = Path(os.environ["CDP_FAULT"])
@@ -36,6 +37,14 @@ GENERATORS = {
 }
 LAWS = ("controller_torque_discontinuity", "joint_velocity_violation")
 NAMES = (*GENERATORS, *LAWS)
+
+
+def _frame(values):
+    """The measured end effector, column by column, as exact a frame as the robot wants its commands."""
+    frame = np.eye(4)
+    measured = np.reshape(values, (4, 4), order="F")
+    frame[:3, :3], frame[:3, 3] = orthonormal(measured[:3, :3]), measured[:3, 3]
+    return frame.ravel(order="F").tolist()
 
 
 class FaultyArm(LibfrankaArm):
@@ -91,7 +100,7 @@ class FaultyArm(LibfrankaArm):
                     begun = begun or list(state.q_d)
                     control.writeOnce(pylibfranka.JointPositions([q + offset for q in begun]))
                 else:
-                    begun = begun or list(state.O_T_EE)
+                    begun = begun or _frame(state.O_T_EE)
                     pose = list(begun)
                     pose[12] += offset
                     control.writeOnce(pylibfranka.CartesianPose(pose))

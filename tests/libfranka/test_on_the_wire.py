@@ -83,9 +83,10 @@ def resumes(stack, what):
     stack.control()
     stack.desired.clear()
     first = len(stack.joints)
-    stack.until(lambda: stack.desired, "what the loop wants")
+    stack.until(lambda: stack.desired and len(stack.joints) > first, "what the loop wants, and what is measured")
     if stack.interface == "joint":
-        at = stack.joints[-1][1] - stack.desired[0][1]
+        begun_ns = stack.desired[0][0]
+        at = min(stack.joints[first:], key=lambda sample: abs(sample[0] - begun_ns))[1] - stack.desired[0][1]
         assert np.abs(at).max() < 0.02, f"{what}: control began {np.abs(at).max():.4f} rad from the arm"
     stack.circle(START_M)
     stack.engage()
@@ -171,11 +172,7 @@ REFLEXES = (
 )
 
 
-@pytest.mark.parametrize("name", REFLEXES)
-def test_a_reflex_is_named_recovered_and_the_motion_goes_on_without_a_jump(stack, table, name):
-    if name == "joint_velocity_violation" and stack.interface != "joint":
-        pytest.skip("provoked by the damping of joints")
-    in_motion(stack)
+def provoke(stack, name):
     if name == "communication_constraints_violation":
         process = int(stack.status["process_id"])
         os.kill(process, signal.SIGSTOP)
@@ -183,11 +180,23 @@ def test_a_reflex_is_named_recovered_and_the_motion_goes_on_without_a_jump(stack
         os.kill(process, signal.SIGCONT)
     else:
         stack.fault.write_text(name)
-    stack.until(lambda: stack.status["problem"] == "reflex", f"the reflex {name}")
-    named = stack.status["reflexes"]
-    stack.until(lambda: stack.guard_is(0), "the guard to disengage")
-    answer = stack.recover()
-    assert answer.success, answer.message
+
+
+@pytest.mark.parametrize("name", REFLEXES)
+def test_a_reflex_is_named_recovered_and_the_motion_goes_on_without_a_jump(stack, table, name):
+    if name == "joint_velocity_violation" and stack.interface != "joint":
+        pytest.skip("provoked by the damping of joints")
+    # A server that misses a command at the very start of a motion extrapolates from nothing, and then objects to that.
+    for _ in range(3):
+        in_motion(stack)
+        provoke(stack, name)
+        stack.until(lambda: stack.status["problem"] == "reflex", f"the reflex {name}")
+        named = stack.status["reflexes"]
+        stack.until(lambda: stack.guard_is(0), "the guard to disengage")
+        answer = stack.recover()
+        assert answer.success, answer.message
+        if "invalid_frame" not in named:
+            break
     commanded, measured = resumes(stack, name)
     table.append((f"{stack.interface}: {name}", f"named {named!r}, recovered, largest step {commanded:.4f} commanded, {measured:.4f} rad measured"))
     assert name in named

@@ -207,9 +207,10 @@ class Stack:
         self.until(self._engage.service_is_ready, "the guard's service")
 
         def taken():
-            future = self._engage.call_async(SetBool.Request(data=True))
-            self.until(future.done, "the guard's answer")
-            return future.result().success
+            future, end = self._engage.call_async(SetBool.Request(data=True)), time.monotonic() + 3.0
+            # DDS loses an answer now and then that is sent before both ends know each other.
+            self.until(lambda: future.done() or time.monotonic() > end, "the guard's answer")
+            return future.done() and future.result().success
 
         self.until(taken, "the guard to engage")
 
