@@ -142,8 +142,10 @@ class Bench:
                     self.tick(20_000_000)
                 self.guard.cancel_retreat()
                 self.tick(10_000_000)
-                self.guard.engage(self.now_ns)
-                return
+                # A fault in the retreat ends the run: from it the guard is engaged at the measured pose, below.
+                if self.guard.state is not State.FAULT:
+                    self.guard.engage(self.now_ns)
+                    return
         for attempt in range(60):
             if self.config.command_interface == "cartesian":
                 self.solve(10)
