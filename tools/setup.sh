@@ -116,7 +116,8 @@ done_with() { mkdir -p "$stamps" && printf '%s\n' "$2" >"$stamps/$1.tmp" && mv "
 
 make_venv() {
   local key options=()
-  key="$("$python" -c 'import sys; print(sys.executable, sys.version)') ${ros:-wheels} $venv"
+  # One interpreter has several names, and an activated .venv knows its own by another than the user: by name everything would be installed anew.
+  key="$("$python" -c 'import os, sys; print(os.path.realpath(sys.executable), sys.version)') ${ros:-wheels} $venv"
   [ -z "$ros" ] || options=(--system-site-packages)
   if ! fresh venv "$(hash_of <<<"$key")"; then
     # Half a venv, one of another interpreter or a moved one cannot be repaired in place. One made by hand with the same interpreter can be kept.

@@ -135,7 +135,9 @@ class FaultStack:
 
     def _following(self) -> bool:
         # A machine that stands still for a tenth of a second is a fault to the guard too, at any time: it is engaged again.
-        if not self.guard_is(GuardStatus.STATE_POLICY, GuardStatus.STATE_HOLDING, GuardStatus.STATE_OPERATOR, GuardStatus.STATE_RECOVERING):
+        if self.guard and not self.guard_is(
+            GuardStatus.STATE_POLICY, GuardStatus.STATE_HOLDING, GuardStatus.STATE_OPERATOR, GuardStatus.STATE_RECOVERING
+        ):
             self.engage()
             self.guard.clear()
         return self.guard_is(GuardStatus.STATE_POLICY)

@@ -27,6 +27,7 @@ def run(name, *words, timeout):
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=timeout)
 
 
+@pytest.mark.long
 def test_kills_lose_no_episode():
     done = run("crash_recording", "--kills", "5", "--disk-kills", "5", "--seed", "3", timeout=200)
     assert done.returncode == 0, done.stdout + done.stderr
