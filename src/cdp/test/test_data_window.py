@@ -193,6 +193,20 @@ def test_resize_averages_areas():
         resize_image(image, 5)
 
 
+@pytest.mark.parametrize(("height", "width", "size"), [(480, 640, 96), (48, 64, 16), (40, 52, 10), (30, 30, 10), (50, 64, 16), (21, 40, 7)])
+def test_a_resized_image_is_the_mean_over_each_pixels_area(height, width, size):
+    """Against the integral of the piecewise constant image, whichever way it is computed."""
+    image = np.random.default_rng(height).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+    def shares(count):
+        edges = np.arange(size + 1) * count / size
+        begin, end = np.arange(count), np.arange(1, count + 1)
+        return np.clip(np.minimum(end, edges[1:, None]) - np.maximum(begin, edges[:-1, None]), 0.0, None) * size / count
+
+    expected = np.einsum("ih,hwc,jw->ijc", shares(height), image.astype(np.float64), shares(width), optimize=True)
+    assert np.abs(resize_image(image, size) - expected).max() <= 0.51
+
+
 def test_rotation_does_not_depend_on_the_sign_of_the_quaternion():
     pose = np.array([0.1, 0.2, 0.3, 0.5, -0.5, 0.5, -0.5])
     flipped = pose * np.array([1, 1, 1, -1, -1, -1, -1])

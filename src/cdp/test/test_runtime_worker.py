@@ -120,11 +120,46 @@ def test_draining_leaves_nothing_of_before():
     worker.close()
 
 
+def test_spare_work_is_done_when_there_is_no_job_and_a_job_takes_its_place():
+    slow, notified, done, looked = Slow(), threading.Semaphore(0), [], threading.Event()
+    worker = ThreadWorker(slow, notified.release)
+    worker.submit(job(1))
+    slow.wait_until_busy()
+    worker.spare(lambda: done.append("early"))
+    worker.submit(job(2))
+    slow.may_end.release(2)
+    assert [outcome.prediction for outcome in ended(worker, notified, 2)] == [1, 2]
+    worker.spare(lambda: (done.append("late"), looked.set()))
+    assert looked.wait(DEADLINE_S) and done == ["late"]
+    slow.may_end.release()
+    worker.submit(job(3))
+    assert [outcome.prediction for outcome in ended(worker, notified, 1)] == [3]
+    worker.close()
+    worker.spare(lambda: done.append("closed"))
+    assert done == ["late"]
+
+
+def test_spare_work_that_fails_costs_no_job():
+    slow, notified, failed = Slow(), threading.Semaphore(0), threading.Event()
+    worker = ThreadWorker(slow, notified.release)
+
+    def failing():
+        failed.set()
+        raise ValueError("nobody hears this")
+
+    worker.spare(failing)
+    assert failed.wait(DEADLINE_S)
+    slow.may_end.release()
+    worker.submit(job(1))
+    assert [outcome.prediction for outcome in ended(worker, notified, 1)] == [1]
+    worker.close()
+
+
 class Held:
     """A worker whose outcomes come when the test lets them: the state machine of a slow one, without threads."""
 
     def __init__(self, plan):
-        self.plan, self.waiting, self.busy, self.ended, self.drained = plan, None, None, [], 0
+        self.plan, self.waiting, self.busy, self.ended, self.drained, self.prepared = plan, None, None, [], 0, []
 
     def submit(self, asked):
         if self.busy is None:
@@ -132,6 +167,9 @@ class Held:
             return None
         replaced, self.waiting = self.waiting, asked
         return replaced
+
+    def spare(self, work):
+        self.prepared.append(work)
 
     def finish(self):
         self.ended.append(Outcome(self.busy, self.plan(self.busy)))
@@ -332,3 +370,16 @@ def test_a_tick_whose_states_never_come_is_not_answered(runtime):
     for stream, value in SAMPLES.items():
         robot.answers += robot.session.add_sample(stream, robot.now, value, robot.now)
     assert stamps(robot.answers) == silent[-1:]
+
+
+def test_the_frame_of_the_tick_before_a_chunk_is_looked_at_ahead(runtime):
+    robot = Robot(runtime, replan_ticks=4)
+    looked, robot.session.planner = [], Planner(runtime)
+    for frame in range(24):
+        robot.frame()
+        if robot.worker.busy is not None:
+            robot.finish()
+        looked += [frame] * len(robot.worker.prepared)
+        robot.worker.prepared.clear()
+    # A tick is every third frame, a chunk every fourth tick; the window has two frames.
+    assert looked == [9, 21]

@@ -31,6 +31,12 @@ def resize_image(rgb: Image, size: int) -> Image:
         raise ObservationError(f"an image of {width}x{height} pixels is smaller than the {size}x{size} that is asked for")
     if height == width == size:
         return np.array(rgb)
+    lines, rest = divmod(height, size)
+    if rest == 0 and lines > 1:
+        # The same mean in half the time: whole lines are added first, which leaves OpenCV a fraction of the pixels.
+        summed = np.add.reduce(rgb.reshape(size, lines, 3 * width), axis=1, dtype=np.float32).reshape(size, width, 3)
+        squashed = cv2.resize(summed, (size, size), interpolation=cv2.INTER_AREA)
+        return np.asarray(np.rint(squashed * np.float32(1 / lines)), dtype=np.uint8)
     return np.asarray(cv2.resize(np.ascontiguousarray(rgb), (size, size), interpolation=cv2.INTER_AREA), dtype=np.uint8)
 
 

@@ -6,11 +6,13 @@ small denoiser's time, and for several steps at once hardly more than for one. T
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from cdp.runtime.openvino_graph import ancestors, needs, parameters
 
 STATE, TIME, CONDITION = "x", "t", "cond"
 
@@ -27,54 +29,31 @@ def split_denoiser(model: Any) -> tuple[Any, Any, int] | None:
     if not _boundary(first):
         return None
     ends = [end for end, _ in _boundary(first)]
-    inputs = _parameters(first)
+    inputs = parameters(first)
     head = Model([opset13.result(end) for end in ends], [inputs[TIME], inputs[CONDITION]], "head")
     condition_width = inputs[CONDITION].get_output_shape(0)[1]
     head.reshape({TIME: [-1], CONDITION: [-1, condition_width]})
 
-    inputs, fed = _parameters(second), []
+    inputs, fed = parameters(second), []
     for index, (end, consumers) in enumerate(_boundary(second)):
         parameter = opset13.parameter(end.get_partial_shape(), np.float32, name=f"head{index}")
         parameter.output(0).set_names({f"head{index}"})
         for consumer in consumers:
             consumer.replace_source_output(parameter.output(0))
         fed.append(parameter)
-    reached = {op.get_name() for op in _ancestors(second.get_results())}
+    reached = {op.get_name() for op in ancestors(second.get_results())}
     left = [inputs[name] for name in (TIME, CONDITION) if inputs[name].get_name() in reached]
     return head, Model(second.get_results(), [inputs[STATE], *left, *fed], "body"), len(ends)
 
 
-def _parameters(model: Any) -> dict[str, Any]:
-    return {parameter.output(0).get_any_name(): parameter for parameter in model.get_parameters()}
-
-
-def _sources(op: Any) -> list[Any]:
-    return [each.get_source_output().get_node() for each in op.inputs()]
-
-
-def _ancestors(ops: Any) -> Iterator[Any]:
-    """The operations and all that they are computed from, each once."""
-    stack, seen = list(ops), set()
-    while stack:
-        op = stack.pop()
-        if op.get_name() not in seen:
-            seen.add(op.get_name())
-            yield op
-            stack += _sources(op)
-
-
 def _boundary(model: Any) -> list[tuple[Any, list[Any]]]:
     """Outputs of the part that depends on time and condition and ends in matrix products, each with the inputs beyond that part that it feeds."""
-    ordered = model.get_ordered_ops()
-    needs: dict[str, frozenset[str]] = {}
-    for op in ordered:
-        own = {op.output(0).get_any_name()} if op.get_type_name() == "Parameter" else set()
-        needs[op.get_name()] = frozenset(own).union(*(needs[source.get_name()] for source in _sources(op)))
+    ordered, needed = model.get_ordered_ops(), needs(model)
 
     def settled(op: Any) -> bool:
-        return bool(needs[op.get_name()]) and STATE not in needs[op.get_name()]
+        return bool(needed[op.get_name()]) and STATE not in needed[op.get_name()]
 
-    part = {op.get_name() for op in _ancestors(op for op in ordered if op.get_type_name() == "MatMul" and settled(op))}
+    part = {op.get_name() for op in ancestors(op for op in ordered if op.get_type_name() == "MatMul" and settled(op))}
     found = []
     for op in ordered:
         if op.get_name() in part and settled(op) and op.get_type_name() != "Parameter":

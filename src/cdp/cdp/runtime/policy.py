@@ -18,6 +18,7 @@ from cdp.diffusion.sampler import sample
 from cdp.geometry import FloatArray, matrix_to_rot6d, rot6d_to_matrix
 from cdp.runtime.config import CHANGEABLE, WARM, ZERO, RuntimeConfig
 from cdp.runtime.errors import InferenceError
+from cdp.runtime.frames import FrameEncoder
 from cdp.runtime.networks import open_engine
 
 _WARM_UP_CHUNKS = 3
@@ -127,6 +128,11 @@ class PolicyRuntime:
             elapsed = perf_counter() - start
         return 1e3 * elapsed
 
+    def look(self, frame: NDArray[np.uint8]) -> None:
+        """Look at a frame (S, S, 3) ahead of the chunk in whose window it will be, where the engine remembers frames. No chunk changes by it."""
+        if isinstance(self._encoder, FrameEncoder):
+            self._encoder.look(_pixels(frame[None]))
+
     def act(self, window: WindowArrays, overlap: Overlap | None = None, given: Given | None = None) -> ActionPrediction:
         """The chunk for one window: image (To, S, S, 3) uint8, lowdim (To, P) float32 normalised.
 
@@ -167,8 +173,7 @@ class PolicyRuntime:
         return np.asarray(path.noised(overlap.values[None], noise, level), dtype=np.float32), level
 
     def _encode(self, window: WindowArrays) -> NDArray[np.float32]:
-        image = np.ascontiguousarray(window["image"].transpose(0, 3, 1, 2), dtype=np.float32) / np.float32(255.0)
-        return self._encoder({"image": image[None], "lowdim": np.ascontiguousarray(window["lowdim"], dtype=np.float32)[None]})
+        return self._encoder({"image": _pixels(window["image"]), "lowdim": np.ascontiguousarray(window["lowdim"], dtype=np.float32)[None]})
 
     def _sample(
         self,
@@ -198,3 +203,10 @@ class PolicyRuntime:
             raise InferenceError(f"the policy predicted no rotation ({error}): no action was sent; check the bundle's report") from None
         rows[:, GRIPPER] = np.clip(gripper_to_width_m(rows[:, GRIPPER]), 0.0, GRIPPER_MAX_WIDTH_M)
         return rows
+
+
+def _pixels(frames: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Input (1, N, 3, S, S) in [0, 1] of an encoder, of frames (N, S, S, 3)."""
+    image: NDArray[np.float32] = np.ascontiguousarray(frames.transpose(0, 3, 1, 2), dtype=np.float32)
+    image /= np.float32(255.0)
+    return image[None]

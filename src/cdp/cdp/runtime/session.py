@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Mapping
+from functools import partial
 
 from numpy.typing import ArrayLike
 
@@ -194,6 +195,9 @@ class PolicySession:
         going_on = self._has_plan or bool(self._planned_for)
         if going_on and not hole and self._ticks_left > 1:
             self._ticks_left -= 1
+            if self._ticks_left < self._observation.window:
+                # This frame will be in the next chunk's window.
+                self._worker.spare(partial(self.planner.runtime.look, self._window.get()["image"][-1]))
         else:
             self._ticks_left = self._replan_ticks
             self._submit(stamp_ns)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -28,6 +29,9 @@ class Worker(Protocol):
     def submit(self, job: Job) -> Job | None:
         """Plan ``job``; the job that it takes the place of, which will have no outcome."""
 
+    def spare(self, work: Callable[[], None]) -> None:
+        """Do ``work``, which only makes later jobs quicker, in the time between jobs, or not at all."""
+
     def take(self, now_ns: int) -> list[Outcome]:
         """What has ended since the last call, by ``now_ns`` of the session's clock."""
 
@@ -49,6 +53,9 @@ class InlineWorker:
         """Plan ``job`` now."""
         self._ended.append(run(self._plan, job))
         return None
+
+    def spare(self, work: Callable[[], None]) -> None:
+        """Nothing: the caller would wait for it."""
 
     def take(self, now_ns: int) -> list[Outcome]:
         """What :meth:`submit` planned."""
@@ -75,6 +82,7 @@ class ThreadWorker:
         self._plan, self._notify, self._wait = plan, notify, wait
         self._changed = threading.Condition()
         self._next: Job | None = None
+        self._spare: Callable[[], None] | None = None
         self._busy = self._closed = False
         self._ended: list[Outcome] = []
         self._thread = threading.Thread(target=self._run, name="cdp-inference", daemon=True)
@@ -91,6 +99,12 @@ class ThreadWorker:
                 self._changed.wait_for(lambda: self._next is None and not self._busy)
         return replaced
 
+    def spare(self, work: Callable[[], None]) -> None:
+        """Do ``work`` next, unless a job or newer ``work`` comes before; a job that comes while it is done waits for its end."""
+        with self._changed:
+            self._spare = None if self._closed else work
+            self._changed.notify_all()
+
     def take(self, now_ns: int) -> list[Outcome]:
         """What has ended."""
         with self._changed:
@@ -100,14 +114,14 @@ class ThreadWorker:
     def drain(self) -> None:
         """Drop the waiting job, wait for the one under way, and drop every outcome."""
         with self._changed:
-            self._next = None
+            self._next = self._spare = None
             self._changed.wait_for(lambda: not self._busy)
             self._ended = []
 
     def close(self) -> None:
         """Wait for the job under way and end the thread."""
         with self._changed:
-            self._closed, self._next = True, None
+            self._closed, self._next, self._spare = True, None, None
             self._changed.notify_all()
         self._thread.join()
         self._ended = []
@@ -115,16 +129,22 @@ class ThreadWorker:
     def _run(self) -> None:
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._closed or self._next is not None)
-                if self._closed or self._next is None:
+                self._changed.wait_for(lambda: self._closed or self._next is not None or self._spare is not None)
+                if self._closed:
                     return
-                job, self._next, self._busy = self._next, None, True
-            outcome = run(self._plan, job)
+                job, spare, self._busy = self._next, self._spare, True
+                self._next = self._spare = None
+            # The job knows by itself what a preparation could not do, and says so where it fails too.
+            outcome = run(self._plan, job) if job is not None else None
+            if outcome is None and spare is not None:
+                with suppress(Exception):
+                    spare()
             with self._changed:
                 self._busy = False
-                self._ended.append(outcome)
+                if outcome is not None:
+                    self._ended.append(outcome)
                 self._changed.notify_all()
-                told = not self._closed
+                told = outcome is not None and not self._closed
             if told:
                 self._notify()
 

@@ -5,7 +5,7 @@ Open loop: what the policy does changes nothing of what it sees. Deterministic: 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -83,6 +83,9 @@ class DelayedWorker:
         """Plan ``job``; it never waits for another."""
         self._due.append((job.stamp_ns + self._delay_ns, run(self._plan, job)))
         return None
+
+    def spare(self, work: Callable[[], None]) -> None:
+        """Nothing: planning takes no time here."""
 
     def take(self, now_ns: int) -> list[Outcome]:
         """What is due."""
