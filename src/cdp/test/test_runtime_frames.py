@@ -121,3 +121,12 @@ def test_looking_ahead_changes_no_chunk(tiny_bundle, backend):
         return np.stack(found)
 
     np.testing.assert_array_equal(chunks(True), chunks(False))
+
+
+def test_warming_up_looks_at_the_pictures_it_is_timed_with(tiny_bundle):
+    runtime = PolicyRuntime(Bundle.open(tiny_bundle), RuntimeConfig())
+    see, looks = runtime._encoder._see, []
+    runtime._encoder._see = lambda frame: looks.append(1) or see(frame)
+    runtime.warm_up()
+    runtime.warm_up()
+    assert len(looks) == 6

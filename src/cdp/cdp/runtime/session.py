@@ -23,6 +23,7 @@ from cdp.runtime.frozen import FrozenCamera
 from cdp.runtime.planner import Job, Planner
 from cdp.runtime.policy import ActionPrediction, PolicyRuntime
 from cdp.runtime.session_types import Answer, Chunk, Event, Level, Schedule, Source, State
+from cdp.runtime.stream_watch import StreamWatch
 from cdp.runtime.worker import InlineWorker, Outcome, Plan, Worker
 
 __all__ = ["Answer", "Chunk", "Event", "Level", "PolicySession", "Schedule", "Source", "State"]
@@ -58,21 +59,22 @@ class PolicySession:
         self._worker = worker(self.planner.plan)
         self._observation = runtime.bundle.policy.observation
         self._window = ObservationWindow(self._observation, runtime.bundle.stats)
-        self._sources = {name: sources[name] for name in (self._observation.image_key, *self._observation.streams)}
+        self._watch = StreamWatch(
+            {name: sources[name] for name in (self._observation.image_key, *self._observation.streams)},
+            self._observation.image_key,
+            FrozenCamera(FROZEN_M, FROZEN_RAD) if frozen is None else frozen,
+        )
         self._replan_ticks = replan_ticks
-        self._frozen = FrozenCamera(FROZEN_M, FROZEN_RAD) if frozen is None else frozen
-        self._newest: dict[str, int] = {}
         self._unanswered: list[int] = []
         self._planned_for: list[int] = []
         self._answered_ns: int | None = None
         self._observed_ns: int | None = None
-        self._ticks_left = self._started_ns = self._episode = 0
+        self._ticks_left = self._episode = 0
         self._has_plan = self._carries = self._dead_said = self._behind_said = False
         self._followed = True
         self._withheld = ""
         self._delays_ns: deque[int] = deque(maxlen=_DELAYS_KEPT)
         self._events: list[Event] = []
-        self._refused: dict[str, str] = {}
         self._seed: int | None = None
         self.schedule = Schedule()
         self.state = State.STOPPED
@@ -85,7 +87,7 @@ class PolicySession:
 
     def start(self, now_ns: int, seed: int | None = None) -> None:
         """Begin an episode: an empty window, the noise from ``seed``, or from the configured one."""
-        self._refused.clear()
+        self._watch.speak_again()
         self._seed = seed
         self.schedule = Schedule()
         self._delays_ns.clear()
@@ -110,16 +112,15 @@ class PolicySession:
 
     def refuse(self, stream: str, reason: str) -> None:
         """Say once that a message of ``stream`` cannot be used; it then counts as not received."""
-        if self._refused.get(stream) != reason:
-            self._refused[stream] = reason
-            self._say(Level.ERROR, f"{self._sources[stream].topic}: {reason}; such messages are ignored")
+        if self._watch.refuse(stream, reason):
+            self._say(Level.ERROR, f"{self._watch.sources[stream].topic}: {reason}; such messages are ignored")
 
     def add_image(self, stamp_ns: int, rgb: ImageArray, now_ns: int) -> list[Answer]:
         """Take a camera image (H, W, 3) uint8; its answer, or none while there is nothing to say."""
         if self.state in (State.STOPPED, State.FAULT):
             return []
         key = self._observation.image_key
-        newest = self._newest.get(key)
+        newest = self._watch.newest_ns(key)
         if newest is not None and stamp_ns < newest:
             self._restart(key, newest - stamp_ns, now_ns)
         elif stamp_ns == newest:
@@ -130,29 +131,27 @@ class PolicySession:
         except ObservationError as error:
             self.refuse(key, str(error))
             return []
-        self._received(key, stamp_ns)
+        self._watch.saw(stamp_ns, rgb)
         if awaited_ns is not None and self._window.pending_ns != awaited_ns:
             # Its states never came: a keep-alive would say that it was seen.
             self._unanswered = [each for each in self._unanswered if each < awaited_ns]
-        self._frozen.see(rgb)
         self._unanswered.append(stamp_ns)
         answers = self._observe(now_ns) if complete else self._passed(now_ns)
         return answers or self._life_sign(stamp_ns)
 
     def add_sample(self, stream: str, stamp_ns: int, value: ArrayLike, now_ns: int) -> list[Answer]:
         """Take a robot state as :meth:`cdp.data.window.ObservationWindow.add` does; the answers to the images that waited for it."""
-        if self.state in (State.STOPPED, State.FAULT) or stream not in self._sources:
+        if self.state in (State.STOPPED, State.FAULT) or stream not in self._watch.sources:
             return []
-        newest = self._newest.get(stream)
-        if newest is not None and newest - stamp_ns > self._sources[stream].timeout_s * NS_PER_S:
+        newest = self._watch.newest_ns(stream)
+        if newest is not None and newest - stamp_ns > self._watch.sources[stream].timeout_s * NS_PER_S:
             self._restart(stream, newest - stamp_ns, now_ns)
         try:
             complete = self._window.add(stream, stamp_ns, value)
         except ObservationError as error:
             self.refuse(stream, str(error))
             return []
-        self._received(stream, stamp_ns)
-        self._frozen.moved(stream, value)
+        self._watch.sampled(stream, stamp_ns, value)
         return self._observe(now_ns) if complete else []
 
     def collect(self, now_ns: int) -> list[Answer]:
@@ -274,9 +273,7 @@ class PolicySession:
 
     def _ready(self, now_ns: int) -> bool:
         """Whether every stream is alive and nothing is withheld; says so once when that changes."""
-        if self._started_ns == 0:
-            self._started_ns = now_ns
-        dead = next((text for name in self._sources if (text := self._dead(name, now_ns))), "") or self._stuck() or self._withheld
+        dead = self._watch.finding(now_ns) or self._withheld
         if dead:
             if not self._dead_said:
                 self._say(Level.ERROR, f"{dead}: no actions are sent; the policy goes on by itself when it comes back")
@@ -289,39 +286,18 @@ class PolicySession:
             self._say(Level.INFO, "every observation is back and nothing is withheld: the policy goes on")
         return not dead
 
-    def _dead(self, name: str, now_ns: int) -> str:
-        source, newest = self._sources[name], self._newest.get(name)
-        age_s = (now_ns - (self._started_ns if newest is None else newest)) / NS_PER_S
-        if now_ns == 0 or abs(age_s) <= source.timeout_s:  # at 0 simulated time has not begun
-            return ""
-        if newest is None:
-            return f"nothing usable on {source.topic} for {age_s:.2f} s since the start" if age_s > 0 else ""
-        if age_s < 0:
-            return f"{source.topic} is stamped {-age_s:.2f} s in the future"
-        return f"the newest message on {source.topic} is {age_s:.2f} s old, more than {source.timeout_s:g} s"
-
-    def _stuck(self) -> str:
-        finding = self._frozen.finding
-        return f"{self._sources[self._observation.image_key].topic} {finding}" if finding else ""
-
-    def _received(self, name: str, stamp_ns: int) -> None:
-        self._newest[name] = max(stamp_ns, self._newest.get(name, stamp_ns))
-        self._refused.pop(name, None)
-
     def _restart(self, name: str, back_ns: int, now_ns: int) -> None:
-        self._say(Level.WARNING, f"{self._sources[name].topic}: time went back by {back_ns / NS_PER_S:.3f} s; the policy starts anew")
+        self._say(Level.WARNING, f"{self._watch.sources[name].topic}: time went back by {back_ns / NS_PER_S:.3f} s; the policy starts anew")
         self.start(now_ns)
 
     def _forget(self, now_ns: int) -> None:
         self._window.clear()
-        self._frozen.clear()
-        self._newest.clear()
+        self._watch.clear(now_ns)
         self._episode += 1
         self._drop_plans()
         self._observed_ns = self._answered_ns = None
         self._ticks_left = 0
         self._dead_said = self._behind_said = False
-        self._started_ns = now_ns
 
     def _drop_plans(self) -> None:
         """Follow nothing that was planned, nor answer what is unanswered: the next complete window is planned from."""
