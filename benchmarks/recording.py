@@ -217,7 +217,7 @@ class Bench:
             "min_free_mb": 0,
             # On a busy machine pictures are late; how late is what is measured.
             "silent_after_s": 60.0,
-            "cameras": f"[{', '.join(added)}]",
+            **({"cameras": f"[{', '.join(added)}]"} if added else {}),
             **({"mcap": "true", "mcap_compression": self.mcap} if self.mcap else {}),
             **{f"camera.{name}.topic": topic_of(name) for name in added},
             **{f"{name}_topic": "''" for name in ("pose", "gripper", "operator", "policy", "task")},

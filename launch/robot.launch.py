@@ -17,6 +17,8 @@ BY_LIBFRANKA = "{robot_ip} != '' and {driver} == 'libfranka'"
 # The one controller that is ours to configure; the guard says how to start the others.
 SPAWNED = f"{BY_FRANKA_ROS2} and ({{controller}} == 'joint_trajectory_controller' or ({{controller}} == 'auto' and {{command_interface}} == 'joint'))"
 HAS_HAND = "{robot_ip} != '' and {gripper} == 'true'"
+# What config/recorder.yaml expects; franka_ros2's own default is 30 Hz.
+RATES = {"joint_state_rate": "100"}
 WATCHDOGS = ("state_timeout_s", "source_margin_s", "max_observation_age_s")
 
 
@@ -52,7 +54,7 @@ def arm() -> list:
         ),
         IncludeLaunchDescription(
             PythonLaunchDescriptionSource(PathJoinSubstitution([FindPackageShare("franka_bringup"), "launch", "franka.launch.py"])),
-            launch_arguments={**values("robot_ip", "controllers_yaml"), "robot_type": "fr3", "load_gripper": "true"}.items(),
+            launch_arguments={**values("robot_ip", "controllers_yaml"), "robot_type": "fr3", "load_gripper": "true", **RATES}.items(),
             condition=IfCondition(expression(BY_FRANKA_ROS2)),
         ),
         Node(

@@ -51,7 +51,7 @@ from launch.actions import DeclareLaunchArgument
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 def generate_launch_description():
-    names = ["robot_ip", "robot_type", "load_gripper", "controllers_yaml"]
+    names = ["robot_ip", "robot_type", "load_gripper", "controllers_yaml", "joint_state_rate"]
     told = [[name + "=", LaunchConfiguration(name)] for name in names]
     node = Node(package="franka_bringup", executable="franka_bringup", arguments=told)
     return LaunchDescription([*(DeclareLaunchArgument(name) for name in names), node])
@@ -168,6 +168,9 @@ def test_the_controller_and_the_address_arrive(bench, file):
     assert guard["state_timeout_s"] == 0.2 and guard["source_margin_s"] == 0.08
     assert bench.words("franka_bringup")[:3] == ["robot_ip=172.16.0.2", "robot_type=fr3", "load_gripper=true"]
     assert bench.words("franka_bringup")[3].endswith("config/controllers_fr3.yaml")
+    # As often as the recorder expects them: it calls every episode suspect otherwise.
+    expected = yaml.safe_load((ROOT / "config/recorder.yaml").read_text())["/**"]["ros__parameters"]["joint_rate_hz"]
+    assert bench.words("franka_bringup")[4] == f"joint_state_rate={expected:g}"
 
 
 @pytest.mark.parametrize(
