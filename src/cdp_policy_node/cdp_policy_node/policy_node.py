@@ -17,34 +17,29 @@ from ament_index_python.packages import get_package_share_directory
 from cdp_msgs.msg import ActionChunk, GuardStatus, PolicyStatus
 from cdp_ros.main import run_node
 from cdp_ros.parameters import declare, read
-from cdp_ros.qos import stream_qos
-from cdp_ros.stamps import stamp_to_ns
-from geometry_msgs.msg import PoseStamped
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
-from sensor_msgs.msg import CompressedImage, Image, JointState
 
 from cdp.bundle import Bundle, BundleError
 from cdp.bundle.manifest import SPACE_EEF_POSE
 from cdp.config import ConfigError, from_mapping, to_mapping
-from cdp.data.images import ImageError
 from cdp.data.spec import LOWDIM_SOURCES
 from cdp.runtime import InferenceError, PolicyRuntime
 from cdp.runtime.frozen import FrozenCamera
 from cdp.runtime.planner import Planner
-from cdp.runtime.session import Answer, Level, PolicySession, Source, State
+from cdp.runtime.session import Answer, Level, PolicySession, State
 from cdp.runtime.worker import ThreadWorker
-from cdp_policy_node.policy_messages import action_chunk, image_of, positions_of
+from cdp_policy_node.policy_inputs import IMAGE_KEY, PolicyInputs, sources
+from cdp_policy_node.policy_messages import action_chunk
 from cdp_policy_node.policy_monitor import MONITOR_PARAMETERS, MonitorParameters, PolicyMonitor, open_monitor
 from cdp_policy_node.policy_parameters import LIVE_PARAMETERS, PolicyParameters, find_bundle, fixed_among
 from cdp_policy_node.policy_report import PolicyReport
 from cdp_policy_node.run_policy import RunAction
 
 PACKAGE = "cdp_policy_node"
-IMAGE_KEY = "agentview_image"
 CHECK_PERIOD_S = 0.05
 STATUS_PERIOD_S = 1.0
 
@@ -61,7 +56,8 @@ class PolicyNode(LifecycleNode):
         self._session: PolicySession | None = None
         self._bundle: Bundle | None = None
         self._monitor: PolicyMonitor | None = None
-        self._topics: list[Any] = []
+        self._inputs: PolicyInputs | None = None
+        self._guard: Any = None
         self._message = "not configured"
         self._sequence = 0
         self._action = self.create_publisher(ActionChunk, "/cdp/action/policy", 20)
@@ -126,20 +122,18 @@ class PolicyNode(LifecycleNode):
         bundle.require(task=p.task or None, space=SPACE_EEF_POSE, observation_keys=(IMAGE_KEY, *LOWDIM_SOURCES))
         runtime = PolicyRuntime(bundle, p.runtime())
         chunk_ms = runtime.warm_up()
-        sources = {
-            IMAGE_KEY: Source(p.image_topic, p.image_timeout_s),
-            "joint_pos": Source(p.joint_states_topic, p.state_timeout_s),
-            "eef_pose": Source(p.pose_topic, p.state_timeout_s),
-            "gripper_width": Source(p.gripper_topic, p.state_timeout_s),
-        }
         worker = partial(ThreadWorker, notify=self._wake, wait=p.lockstep)
         frozen = FrozenCamera(p.frozen_after_m, p.frozen_after_rad)
-        self._session = PolicySession(runtime, sources, p.replan_ticks, planner=Planner(runtime, p.joining()), worker=worker, frozen=frozen)
+        self._session = PolicySession(runtime, sources(p), p.replan_ticks, planner=Planner(runtime, p.joining()), worker=worker, frozen=frozen)
         self._bundle = bundle
         if monitoring.monitor:
             self._monitor, line = open_monitor(bundle, p.runtime(), monitoring)
             self.get_logger().info(line)
-        self._subscribe(bundle.policy.observation.streams)
+        self._inputs = PolicyInputs(self, p, self._session, self._now_ns, self._send, self._after_session)
+        if not p.lockstep:
+            # What the guard says comes at no fixed place between the observations: in lock-step runs would differ.
+            latched = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+            self._guard = self.create_subscription(GuardStatus, p.guard_topic, self._on_guard, latched)
         self._message = self._session.message
         sampler = f"{runtime.solver} {runtime.steps} steps, {runtime.engine}, join {p.join}"
         self.get_logger().info(f"bundle {bundle.name} for task {bundle.policy.task} is ready: {sampler}, {chunk_ms:.1f} ms a chunk")
@@ -150,33 +144,13 @@ class PolicyNode(LifecycleNode):
                 "more threads"
             )
 
-    def _subscribe(self, streams: tuple[str, ...]) -> None:
-        p = self._settings
-        image_qos = stream_qos(p.image_reliability, p.image_depth, p.reliable)
-        image_type = Image if p.image_transport == "raw" else CompressedImage
-        self._topics.append(self.create_subscription(image_type, p.image_topic, self._on_image, image_qos))
-        if "joint_pos" in streams:
-            on_joints = partial(self._on_joints, "joint_pos", p.joint_names)
-            joints_qos = stream_qos(p.joint_states_reliability, p.state_depth, p.reliable)
-            self._topics.append(self.create_subscription(JointState, p.joint_states_topic, on_joints, joints_qos))
-        if "gripper_width" in streams:
-            on_fingers = partial(self._on_joints, "gripper_width", p.finger_names)
-            fingers_qos = stream_qos(p.gripper_reliability, p.state_depth, p.reliable)
-            self._topics.append(self.create_subscription(JointState, p.gripper_topic, on_fingers, fingers_qos))
-        if "eef_pose" in streams:
-            # The broadcaster offers its pose best effort only; a reliable subscription would match the simulator's alone.
-            pose_qos = stream_qos(p.pose_reliability, p.state_depth, p.lockstep)
-            self._topics.append(self.create_subscription(PoseStamped, p.pose_topic, self._on_pose, pose_qos))
-
-        if not p.lockstep:
-            # What the guard says comes at no fixed place between the observations: in lock-step runs would differ.
-            latched = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-            self._topics.append(self.create_subscription(GuardStatus, p.guard_topic, self._on_guard, latched))
-
     def _release(self) -> None:
-        for topic in self._topics:
-            self.destroy_subscription(topic)
-        self._topics.clear()
+        inputs, self._inputs = self._inputs, None
+        if inputs is not None:
+            inputs.close()
+        guard, self._guard = self._guard, None
+        if guard is not None:
+            self.destroy_subscription(guard)
         session, self._session, self._bundle = self._session, None, None
         if session is not None:
             session.close()
@@ -224,37 +198,6 @@ class PolicyNode(LifecycleNode):
     def _on_guard(self, message: GuardStatus) -> None:
         if self._session is not None:
             self._session.follow(message.state == GuardStatus.STATE_POLICY)
-
-    def _on_image(self, message: Any) -> None:
-        session = self._session
-        if session is None or session.state is State.STOPPED:
-            return
-        try:
-            image = image_of(message)
-        except ImageError as error:
-            session.refuse(IMAGE_KEY, str(error))
-            self._after_session()
-            return
-        self._send(session.add_image(stamp_to_ns(message.header.stamp), image, self._now_ns()))
-
-    def _on_joints(self, stream: str, names: tuple[str, ...], message: JointState) -> None:
-        positions = positions_of(message, names)
-        if self._session is None or positions is None:
-            return
-        value = positions.sum(keepdims=True) if stream == "gripper_width" else positions
-        self._send(self._session.add_sample(stream, stamp_to_ns(message.header.stamp), value, self._now_ns()))
-
-    def _on_pose(self, message: PoseStamped) -> None:
-        session, frame = self._session, self._settings.base_frame
-        if session is None:
-            return
-        if message.header.frame_id != frame:
-            session.refuse("eef_pose", f"the pose is in frame {message.header.frame_id!r}, not in {frame!r}")
-            self._after_session()
-            return
-        p, q = message.pose.position, message.pose.orientation
-        value = (p.x, p.y, p.z, q.x, q.y, q.z, q.w)
-        self._send(session.add_sample("eef_pose", stamp_to_ns(message.header.stamp), value, self._now_ns()))
 
     def _send(self, answers: list[Answer]) -> None:
         """Publish the answers, if there are any, and what the session has to say."""

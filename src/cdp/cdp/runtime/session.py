@@ -167,6 +167,11 @@ class PolicySession:
         self._carries = self._carries and followed
 
     @property
+    def streams(self) -> tuple[str, ...]:
+        """The robot streams that the policy observes, besides its camera."""
+        return self._observation.streams
+
+    @property
     def seen_ns(self) -> int | None:
         """Stamp of the newest complete window, None before the first."""
         return self._window.stamp_ns
