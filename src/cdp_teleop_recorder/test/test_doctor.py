@@ -6,6 +6,7 @@ import random
 import socket
 import struct
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -269,6 +270,23 @@ def test_ros_as_this_workspace_sets_it(tmp_path):
 def test_ros_settings(environment, name, verdict, said):
     found = one(settings(**environment), name)
     assert found.verdict == verdict and said in found.text
+
+
+CONFIG = Path(__file__).resolve().parents[3] / "config"
+
+
+@pytest.mark.parametrize(
+    ("profile", "environment", "verdict", "said"),
+    [
+        ("fastdds.xml", {}, "warn", "keeps the nodes to this machine"),
+        ("fastdds_network.xml", {}, "fail", "is not set"),
+        ("fastdds_network.xml", {"CDP_NETWORK_ADDRESS": "192.0.2.1"}, "fail", "which no interface of this machine has"),
+        ("fastdds_network.xml", {"CDP_NETWORK_ADDRESS": "127.0.0.1"}, "ok", "other machines by 127.0.0.1"),
+    ],
+)
+def test_the_shipped_profiles_reach_other_machines_or_are_said_not_to(profile, environment, verdict, said):
+    found = settings(FASTRTPS_DEFAULT_PROFILES_FILE=str(CONFIG / profile), ROS_AUTOMATIC_DISCOVERY_RANGE="SUBNET", ROS_DOMAIN_ID="7", **environment)
+    assert one(found, "ros network").verdict == verdict and said in one(found, "ros network").text
 
 
 def segments(root, sizes, mapped):
