@@ -1,4 +1,4 @@
-"""Fast DDS's profiles as Fast DDS takes them: what its sockets are bound to, and who hears whom of two machines, which are network namespaces here."""
+"""Fast DDS's profiles as it takes them: what its sockets are bound to, and who hears whom of two machines, which are network namespaces here."""
 
 import os
 import random
