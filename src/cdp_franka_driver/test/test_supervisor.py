@@ -1,5 +1,7 @@
 """What the driver makes of a robot that stops, is stopped, or goes: with a robot of the test's own behind the small interface."""
 
+import weakref
+
 import numpy as np
 import pytest
 from driver_arm import READY, FakeArm
@@ -135,6 +137,14 @@ def test_a_recovery_that_fails_says_why(bench):
     recovery = bench.supervisor.recover(bench.now_s)
     assert not recovery.success
     assert "safety function" in recovery.message
+
+
+def test_an_arm_whose_motion_is_ended_is_not_destroyed(bench):
+    """libfranka's destructors may wait forever, or end the process: its end closes the connection."""
+    arm = weakref.ref(bench.arms.pop())
+    bench.supervisor.close()
+    assert arm() is not None
+    assert not arm().controlling()
 
 
 def test_without_a_robot_a_recovery_says_so():
