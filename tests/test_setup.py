@@ -153,6 +153,20 @@ def test_what_the_user_has_set_stays():
     assert (found["ROS_AUTOMATIC_DISCOVERY_RANGE"], found["FASTRTPS_DEFAULT_PROFILES_FILE"]) == ("SUBNET", "/my.xml")
 
 
+def test_an_address_on_the_network_of_other_machines_opens_the_nodes_to_it_and_without_it_they_are_this_machine_s():
+    source = f". {ROOT}/tools/env.sh"
+    found = environment(f"{source}; {source}", CDP_NETWORK_ADDRESS="10.0.0.7")
+    assert Path(found["FASTRTPS_DEFAULT_PROFILES_FILE"]).samefile(ROOT / "config/fastdds_network.xml")
+    assert found["ROS_AUTOMATIC_DISCOVERY_RANGE"] == "SUBNET"
+    # Given in a shell that had sourced it before, and taken back.
+    later = environment(f"{source}; export CDP_NETWORK_ADDRESS=10.0.0.7; {source}")
+    assert later["FASTRTPS_DEFAULT_PROFILES_FILE"] == found["FASTRTPS_DEFAULT_PROFILES_FILE"]
+    back = environment(f"{source}; unset CDP_NETWORK_ADDRESS; {source}", CDP_NETWORK_ADDRESS="10.0.0.7")
+    assert Path(back["FASTRTPS_DEFAULT_PROFILES_FILE"]).samefile(ROOT / "config/fastdds.xml")
+    kept = environment(source, CDP_NETWORK_ADDRESS="10.0.0.7", FASTRTPS_DEFAULT_PROFILES_FILE="/my.xml")
+    assert kept["FASTRTPS_DEFAULT_PROFILES_FILE"] == "/my.xml"
+
+
 def test_the_environment_without_a_build_says_what_to_do(tmp_path):
     copy_of_tools(tmp_path / "work")
     done = subprocess.run(["bash", "-c", f". {tmp_path}/work/tools/env.sh"], capture_output=True, text=True)

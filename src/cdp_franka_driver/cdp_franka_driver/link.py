@@ -112,7 +112,7 @@ class ArmLink:
             try:
                 if not line.poll(0.1):
                     if time.monotonic() - heard_s > self._silent_s:
-                        return Problem(Kind.CONNECTION, "the robot accepts no answer and sends none: the connection is closed and made anew")
+                        return Problem(Kind.CONNECTION, "the robot does not answer: the connection is closed and made anew")
                     continue
                 message = line.recv()
             except (EOFError, OSError):

@@ -50,7 +50,7 @@ _SAYS = (
     (r"Connection to FCI refused", Kind.FCI_OFF),
     (r"No FCI|already connected|control token", Kind.BUSY),
     (r"open the brakes|joints? (are )?locked", Kind.LOCKED),
-    (r"User Stop", Kind.USER_STOP),
+    (r"User [Ss]top", Kind.USER_STOP),
     (r"safety function", Kind.SAFETY),
     (r"aborted by reflex|\[\"?[a-z_]+\"?(, ?\"?[a-z_]+\"?)*\]|Reflex", Kind.REFLEX),
     (r"Connection timeout|Connection error|No route|unreachable|not found", Kind.UNREACHABLE),

@@ -93,10 +93,9 @@ class Supervisor:
         return Recovery(True, f"recovered from {recovered.text if recovered else 'what was there'}; engage the guard anew")
 
     def close(self) -> None:
-        """End the motion and the connection."""
+        """End the motion. The arm is kept: libfranka's destructors may wait for a robot that is gone, or end the process."""
         if self._arm is not None:
             self._arm.close()
-            self._arm = None
 
     def _connect(self, now_s: float) -> None:
         if now_s < self._retry_at_s:

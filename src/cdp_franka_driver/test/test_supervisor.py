@@ -1,5 +1,7 @@
 """What the driver makes of a robot that stops, is stopped, or goes: with a robot of the test's own behind the small interface."""
 
+import weakref
+
 import numpy as np
 import pytest
 from driver_arm import READY, FakeArm
@@ -137,6 +139,14 @@ def test_a_recovery_that_fails_says_why(bench):
     assert "safety function" in recovery.message
 
 
+def test_an_arm_whose_motion_is_ended_is_not_destroyed(bench):
+    """libfranka's destructors may wait forever, or end the process: its end closes the connection."""
+    arm = weakref.ref(bench.arms.pop())
+    bench.supervisor.close()
+    assert arm() is not None
+    assert not arm().controlling()
+
+
 def test_without_a_robot_a_recovery_says_so():
     bench = Bench()
     bench.failure = RuntimeError("libfranka: Connection timeout. Please check your network connection or settings.")
@@ -158,6 +168,9 @@ SAID = [
     ),
     ('libfranka: Move command rejected: command not possible in the current mode ("Guiding")!', Kind.WRONG_MODE),
     ("libfranka: Move command aborted: User Stop pressed!", Kind.USER_STOP),
+    ('libfranka: Move command rejected: command not possible in the current mode ("User stopped")!', Kind.USER_STOP),
+    ('libfranka: Set Load command rejected: command not possible in the current mode ("Reflex")!', Kind.REFLEX),
+    ("libfranka: Move command preempted due to activated safety function! Please disable all safety functions.", Kind.SAFETY),
     ("libfranka: Move command rejected due to activated safety function! Please disable all safety functions.", Kind.SAFETY),
     (REFLEX, Kind.REFLEX),
     ("libfranka: UDP receive: Timeout", Kind.CONNECTION),

@@ -6,6 +6,7 @@ import random
 import socket
 import struct
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -23,6 +24,7 @@ from cdp_teleop_recorder.doctor.host import BYTES_PER_S, disk, governor, kernel
 from cdp_teleop_recorder.doctor.packages import packages, version_of
 from cdp_teleop_recorder.doctor.rights import UNLIMITED, Limits, rights
 from cdp_teleop_recorder.doctor.ros_settings import ros_settings
+from cdp_teleop_recorder.doctor.shared_memory import shared_memory
 from cdp_teleop_recorder.doctor.spacemouse import spacemouse
 
 RT = "Linux version 6.8.0-rt8 (x) #1 SMP PREEMPT_RT\n"
@@ -268,6 +270,62 @@ def test_ros_as_this_workspace_sets_it(tmp_path):
 def test_ros_settings(environment, name, verdict, said):
     found = one(settings(**environment), name)
     assert found.verdict == verdict and said in found.text
+
+
+CONFIG = Path(__file__).resolve().parents[3] / "config"
+
+
+@pytest.mark.parametrize(
+    ("profile", "environment", "verdict", "said"),
+    [
+        ("fastdds.xml", {}, "warn", "keeps the nodes to this machine"),
+        ("fastdds_network.xml", {}, "fail", "is not set"),
+        ("fastdds_network.xml", {"CDP_NETWORK_ADDRESS": "192.0.2.1"}, "fail", "which no interface of this machine has"),
+        ("fastdds_network.xml", {"CDP_NETWORK_ADDRESS": "127.0.0.1"}, "ok", "other machines by 127.0.0.1"),
+    ],
+)
+def test_the_shipped_profiles_reach_other_machines_or_are_said_not_to(profile, environment, verdict, said):
+    found = settings(FASTRTPS_DEFAULT_PROFILES_FILE=str(CONFIG / profile), ROS_AUTOMATIC_DISCOVERY_RANGE="SUBNET", ROS_DOMAIN_ID="7", **environment)
+    assert one(found, "ros network").verdict == verdict and said in one(found, "ros network").text
+
+
+def segments(root, sizes, mapped):
+    """Segments of ``sizes`` bytes by name, sparse, each with its lock file; a process maps those in ``mapped``."""
+    (root / "dev/shm").mkdir(parents=True)
+    for name, size in sizes.items():
+        for suffix, length in (("", size), ("_el", 0)):
+            with (root / "dev/shm" / f"fastrtps_{name}{suffix}").open("wb") as file:
+                file.truncate(length)
+    lines = [f"7f60bde7f000-7f60c0000000 rw-s 00000000 00:1b 661586                     /dev/shm/fastrtps_{name}" for name in mapped]
+    return put(
+        root, {"proc/17/maps": "\n".join(["7f60fde00000-7f60fde09000 r-xp 00000000 fe:00 3 /lib/libfastrtps.so.2", *lines]), "proc/self/maps": ""}
+    )
+
+
+def left_behind(root, user, tools=()):
+    (found,) = shared_memory(root, user, lambda tool: tool if tool in tools else None)
+    return found
+
+
+def test_shared_memory_that_killed_nodes_left_behind_is_counted_without_what_is_in_use(tmp_path):
+    root = segments(tmp_path, {"a1": 35_000_000, "b2": 90_000_000, "c3": 60_000_000, "port7000": 500_000}, ["a1", "port7000"])
+    found = left_behind(root, 0)
+    assert found.verdict == "warn" and found.fix.endswith("rm -f /dev/shm/*fastrtps_*") and found.fix.startswith("end every node")
+    assert found.text.startswith("2 segments of Fast DDS in use, 2 left behind by nodes that were killed: 150 MB")
+    assert left_behind(root, 0, ["fastdds"]).fix == "fastdds shm clean"
+
+
+def test_shared_memory_of_another_user_is_not_called_left_behind(tmp_path):
+    """Whose processes cannot be looked into: removing their segments would break them."""
+    root = segments(tmp_path, {"a1": 500_000_000}, [])
+    owner = (root / "dev/shm/fastrtps_a1").stat().st_uid
+    assert left_behind(root, owner).verdict == "warn"
+    assert left_behind(root, owner + 1).text == "0 segments of Fast DDS in use, none left behind"
+
+
+def test_a_little_shared_memory_is_no_warning_and_none_at_all_neither(tmp_path):
+    assert left_behind(segments(tmp_path, {"a1": 35_000_000}, []), 0).verdict == "ok"
+    assert left_behind(tmp_path / "nothing", 0).verdict == "ok"
 
 
 def test_a_shell_without_ros():

@@ -18,6 +18,7 @@ from cdp_teleop_recorder.doctor import clock, host, network, packages, rights
 from cdp_teleop_recorder.doctor.camera import camera_rate, listen
 from cdp_teleop_recorder.doctor.finding import Probe, as_json, as_text, examine, failed
 from cdp_teleop_recorder.doctor.ros_settings import ros_settings
+from cdp_teleop_recorder.doctor.shared_memory import shared_memory
 from cdp_teleop_recorder.doctor.spacemouse import spacemouse
 from cdp_teleop_recorder.recorder_parameters import RecorderParameters
 
@@ -37,7 +38,7 @@ def register_doctor(subparsers: SubParsers) -> None:
     """Add `doctor` to the `cdp` command; found through the entry-point group ``cdp.commands``."""
     parser = subparsers.add_parser(
         "doctor",
-        help="is this machine ready for the arm: kernel, rights, network, camera, SpaceMouse, clock, ROS, disk, packages",
+        help="is this machine ready for the arm: kernel, rights, network, camera, SpaceMouse, clock, ROS, shared memory, disk, packages",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -78,6 +79,7 @@ def probes(args: argparse.Namespace) -> dict[str, Probe]:
         "spacemouse": lambda: spacemouse(devices),
         "clock": lambda: clock.clock(clock.kernel_clock()),
         "ros": lambda: ros_settings(os.environ, _installed),
+        "shared memory": lambda: shared_memory(ROOT),
         "disk": lambda: host.disk(args.directory, _RECORDER.min_free_mb),
         "python packages": packages.packages,
     }
