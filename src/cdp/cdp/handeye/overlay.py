@@ -79,8 +79,9 @@ class Overlay:
     def _name(self, pixel: FloatArray, name: str) -> None:
         if self._drawn(pixel):
             x, y = self._at(pixel)
-            for colour, width in (((0, 0, 0), 4), ((255, 255, 255), 1)):
-                cv2.putText(self.picture, name, (x + 8, y - 8), cv2.FONT_HERSHEY_SIMPLEX, 0.6, colour, width, cv2.LINE_AA)
+            (width, height), below = cv2.getTextSize(name, cv2.FONT_HERSHEY_SIMPLEX, 0.6, 1)
+            cv2.rectangle(self.picture, (x + 6, y - 12 - height), (x + 10 + width, y - 8 + below), (0, 0, 0), cv2.FILLED)
+            cv2.putText(self.picture, name, (x + 8, y - 8), cv2.FONT_HERSHEY_SIMPLEX, 0.6, (255, 255, 255), 1, cv2.LINE_AA)
 
     def _drawn(self, pixel: FloatArray) -> bool:
         return bool(np.all(np.isfinite(pixel)) and np.abs(pixel).max() < _FAR_PX)

@@ -26,6 +26,7 @@ BASE_FRAME, HAND_FRAME = "fr3_link0", "fr3_hand_tcp"
 CALIBRATION_FILE, OVERLAY_FILE = "hand_eye.yaml", "overlay.png"
 _GOOD_VIEWS, _GOOD_PX, _GOOD_MM, _GOOD_DEG = 12, 1.0, 3.0, 0.3
 _FRAME = "agentview_optical_frame"
+_LEGEND = "axes: x red, y green, z blue; corners: rings as seen, crosses as expected"
 
 
 def hand_pose(joint_rad: Sequence[float]) -> Pose:
@@ -76,7 +77,7 @@ def draw(picture: Picture, calibration: Calibration, hand: Pose, mount: Pose, se
     overlay.axes(hand, 0.08, HAND_FRAME)
     if len(seen):
         overlay.corners(seen, calibration.board, board)
-    overlay.lines(lines)
+    overlay.lines([*lines, _LEGEND])
     overlay.write(path)
 
 
