@@ -1,5 +1,6 @@
 """`cdp hand-eye` as a user runs it, over real DDS: a camera and an arm that are made up, views taken, solved, solved again, checked."""
 
+import _thread
 import argparse
 import io
 import random
@@ -192,6 +193,21 @@ def test_enter_takes_u_takes_back_q_ends(tmp_path, monkeypatch, capsys):
     said = capsys.readouterr().out
     assert "camera_info is silent" in said and "view_02 taken back" in said
     assert {path.name for path in (tmp_path / "views").glob("view_*.yaml*")} == {"view_01.yaml", "view_02.yaml.left_out", "view_03.yaml"}
+
+
+def test_ctrl_c_keeps_the_views_and_says_how_to_go_on(tmp_path, monkeypatch):
+    class Typed:
+        def __iter__(self):
+            yield "\n"
+            deadline = time.monotonic() + 30
+            while not (tmp_path / "views/view_01.yaml").exists() and time.monotonic() < deadline:
+                time.sleep(0.01)
+            _thread.interrupt_main()
+
+    monkeypatch.setattr("sys.stdin", Typed())
+    with MadeUp(tmp_path / "views"), pytest.raises(KeyboardInterrupt, match=r"views are kept: cdp hand-eye --from"):
+        run("--still-s", 0.1, "--image-topic", "/cam/image_raw", "--folder", tmp_path / "views")
+    assert (tmp_path / "views/view_01.png").exists()
 
 
 def test_what_does_not_come_is_named(tmp_path, monkeypatch):

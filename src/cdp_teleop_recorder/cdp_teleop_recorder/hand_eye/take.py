@@ -43,7 +43,7 @@ class Taking:
         return len(self) >= self._wanted
 
     def elsewhere(self, rest: Rest) -> bool:
-        """Whether the hand is where it was in no view yet, nor when the board was last not seen."""
+        """Whether the hand is where it was in no view yet, nor in the last one that the board was not in or that was taken back."""
         return elsewhere(hand_pose(rest.joint_rad.tolist()), [*(hand for _, hand in self._taken), *self._refused[-1:]])
 
     def take(self, rest: Rest, ear: Ear) -> str:
@@ -65,7 +65,8 @@ class Taking:
         """Take the last view out; its files stay."""
         if not self._taken:
             return "  no view to take back"
-        name = self._taken.pop()[0]
+        name, hand = self._taken.pop()
+        self._refused.append(hand)
         leave_out(self._folder, name)
         return f"  {name} taken back"
 
