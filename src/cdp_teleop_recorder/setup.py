@@ -30,6 +30,7 @@ setup(
             "camera-check = cdp_teleop_recorder.camera_check:register_camera_check",
             "devices = cdp_teleop_recorder.commands:register_devices",
             "doctor = cdp_teleop_recorder.doctor.command:register_doctor",
+            "hand-eye = cdp_teleop_recorder.hand_eye.command:register_hand_eye",
         ],
     },
 )

@@ -18,7 +18,8 @@ import numpy as np
 from cdp.geometry import FloatArray
 from cdp_franka.chunk import Pose, PoseMotion
 from cdp_franka.guard_config import GuardConfig
-from cdp_franka.limiter import Bounds, JerkLimited, Reference, clip_length
+from cdp_franka.limiter import JerkLimited
+from cdp_franka.limiter_bounds import Bounds, Reference, clip_length
 from cdp_franka.rotation import orthonormal, small_turn, turn_between, turn_matrix
 
 _LIMITED_M = 2e-3

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from cdp.geometry import FloatArray
 from cdp_franka.chunk import Pose, to_ns
 from cdp_franka.guard_config import GuardConfig
 from cdp_franka.guard_types import Finding, Reason
 from cdp_franka.kinematics import forward
-from cdp_franka.rotation import turn_between
+from cdp_franka.rotation import matrix_of, turn_between
 
 
 @dataclass
@@ -25,6 +27,38 @@ class RobotState:
     pose: Pose | None = None
     gripper_ns: int | None = None
     gripper_width_m: float | None = None
+
+    def take_joints(self, stamp_ns: int, q_rad: ArrayLike, dq_rad_s: ArrayLike) -> Finding | None:
+        """Joint angles (7,) and velocities (7,), unless they are older than those known. Returns what is wrong with them."""
+        q, dq = np.array(q_rad, dtype=np.float64), np.array(dq_rad_s, dtype=np.float64)
+        finding = _not_finite("joint states", [*q.tolist(), *dq.tolist()])
+        if finding is None and stamp_ns >= (self.joints_ns or 0):
+            self.joints_ns, self.q_rad, self.dq_rad_s = stamp_ns, q, dq
+        return finding
+
+    def take_pose(self, stamp_ns: int, position_m: ArrayLike, quat_xyzw: ArrayLike) -> Finding | None:
+        """Position (3,) and quaternion (4,) in the base frame, unless they are older than those known. Returns what is wrong with them."""
+        position, quat = np.array(position_m, dtype=np.float64), np.array(quat_xyzw, dtype=np.float64)
+        numbers = quat.tolist()
+        finding = _not_finite("the measured pose", [*position.tolist(), *numbers])
+        if finding is not None or stamp_ns < (self.pose_ns or 0):
+            return finding
+        length = math.hypot(*numbers)
+        if abs(length - 1.0) > 0.01:
+            return Finding(Reason.MALFORMED, f"the measured pose has a quaternion of length {length:.3f}")
+        self.pose_ns, self.pose = stamp_ns, Pose(position, matrix_of(quat))
+        return None
+
+    def take_gripper(self, stamp_ns: int, width_m: float) -> Finding | None:
+        """Opening [m]. Returns what is wrong with it."""
+        finding = _not_finite("the gripper's width", [width_m])
+        if finding is None:
+            self.gripper_ns, self.gripper_width_m = stamp_ns, float(width_m)
+        return finding
+
+
+def _not_finite(what: str, values: list[float]) -> Finding | None:
+    return None if all(map(math.isfinite, values)) else Finding(Reason.NOT_FINITE, f"{what}: a number is not finite")
 
 
 def state_problem(robot: RobotState, config: GuardConfig, now_ns: int) -> Finding | None:

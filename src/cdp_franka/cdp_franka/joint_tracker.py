@@ -20,7 +20,8 @@ from cdp.geometry import FloatArray
 from cdp_franka.chunk import Pose
 from cdp_franka.guard_config import GuardConfig
 from cdp_franka.kinematics import forward, forward_and_jacobian, joint_velocity_of, pose_error
-from cdp_franka.limiter import AxisBounds, JerkLimited, Reference
+from cdp_franka.limiter import JerkLimited
+from cdp_franka.limiter_bounds import AxisBounds, Reference
 from cdp_franka.stopping import AxisState, Phases, along
 
 _ERROR_GAIN_PER_S = 10.0

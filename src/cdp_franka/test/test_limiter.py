@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ruckig import ControlInterface, InputParameter, Ruckig, Trajectory
 
-from cdp_franka.limiter import AxisBounds, Bounds, JerkLimited, Reference, clip_length, direction, longest_travel, split
+from cdp_franka.limiter import JerkLimited, longest_travel
+from cdp_franka.limiter_bounds import AxisBounds, Bounds, Reference, clip_length, direction, split
 from cdp_franka.stopping import along, reach, stop_phases
 
 BOUNDS = Bounds(speed=0.25, acceleration=1.5, jerk=50.0)

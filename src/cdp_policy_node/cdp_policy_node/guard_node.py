@@ -22,8 +22,9 @@ from std_srvs.srv import SetBool
 
 from cdp.config import ConfigError, setting
 from cdp_franka.chunk import to_ns
-from cdp_franka.guard import SOURCE_WORDS, GuardCore
+from cdp_franka.guard import GuardCore
 from cdp_franka.guard_config import GuardConfig
+from cdp_franka.guard_lockstep import SOURCE_WORDS
 from cdp_franka.guard_types import GuardOutput, State
 from cdp_policy_node import guard_messages as messages
 from cdp_policy_node.command.build import make_command_output
