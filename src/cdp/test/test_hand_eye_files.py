@@ -78,8 +78,10 @@ def test_views_are_kept_as_they_were(tmp_path):
     np.testing.assert_array_equal(shots[1][1], scene.picture(hands[1]))
     leave_out(folder, "view_03")
     assert len(load_shots(folder)) == 2 and next_name(folder) == "view_04" and (folder / "view_03.png").exists()
-    with pytest.raises(HandEyeError, match="holds views already"):
-        begin_folder(folder, scene.board)
+    begin_folder(folder, scene.board)
+    assert len(load_shots(folder)) == 2
+    with pytest.raises(HandEyeError, match=r"views of another board, 6x4 squares of 41\.5 mm"):
+        begin_folder(folder, Board())
 
 
 def test_a_view_without_its_picture_is_named(tmp_path):
