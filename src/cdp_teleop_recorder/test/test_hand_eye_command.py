@@ -193,6 +193,11 @@ def test_enter_takes_u_takes_back_q_ends(tmp_path, monkeypatch, capsys):
     said = capsys.readouterr().out
     assert "camera_info is silent" in said and "view_02 taken back" in said
     assert {path.name for path in (tmp_path / "views").glob("view_*.yaml*")} == {"view_01.yaml", "view_02.yaml.left_out", "view_03.yaml"}
+    # What was taken is gone on with.
+    monkeypatch.setattr("sys.stdin", io.StringIO("q\n"))
+    with MadeUp(tmp_path / "views"), pytest.raises(HandEyeError, match=r"2 views are too few[^\n]*\nthe views are kept: --folder"):
+        run("--image-topic", "/cam/image_raw", "--folder", tmp_path / "views")
+    assert "views, which has 2;" in capsys.readouterr().out
 
 
 def test_ctrl_c_keeps_the_views_and_says_how_to_go_on(tmp_path, monkeypatch):

@@ -20,7 +20,8 @@ _SHEET_M = (0.297, 0.210)
 _PRINTER_EDGE_M = 0.005
 _LINE_M = 0.1
 _INCH_M = 0.0254
-_PIXELS_PER_SQUARE = 420
+# Of the shipped board a module is 32 of them, so that no edge is rounded.
+_PIXELS_PER_SQUARE = 252
 _DOTS_PER_INCH = 300
 
 

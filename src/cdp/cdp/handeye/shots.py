@@ -32,9 +32,9 @@ class Shot:
 
 
 def begin_folder(folder: Path, board: Board) -> None:
-    """Make the folder and write the board into it. Raises :class:`HandEyeError` where it holds views already."""
-    if any(folder.glob("view_*.yaml")):
-        raise HandEyeError(f"{folder} holds views already: give another folder, or solve those with --from {folder}")
+    """Make the folder and write the board into it; one with views is gone on with. Raises :class:`HandEyeError` where those are of another board."""
+    if any(folder.glob("view_*.yaml")) and load_board(folder) != board:
+        raise HandEyeError(f"{folder} holds views of another board, {load_board(folder)}: give another folder, or say that board")
     folder.mkdir(parents=True, exist_ok=True)
     _write_whole(folder / BOARD_FILE, _text(board))
 

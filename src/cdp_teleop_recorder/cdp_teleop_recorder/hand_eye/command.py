@@ -48,9 +48,9 @@ def register_hand_eye(subparsers: SubParsers) -> None:
     parser.add_argument("-o", "--out", type=Path, default=None, help="calibration to write (default hand_eye.yaml in the folder of the views)")
     taking = parser.add_argument_group("taking views")
     taking.add_argument("--auto", action="store_true", help="take a view whenever the arm stands still in another pose, without Enter")
-    taking.add_argument("--views", type=int, default=15, help="how many to take (default %(default)s)")
+    taking.add_argument("--views", type=int, default=15, help="how many to take now (default %(default)s)")
     taking.add_argument("--still-s", type=float, default=0.5, help="how long the arm has to stand still before a picture [s] (default %(default)s)")
-    taking.add_argument("--folder", type=Path, default=None, help="where views are kept (default runs/hand-eye/<time>)")
+    taking.add_argument("--folder", type=Path, default=None, help="where views are kept, beside those that it has (default runs/hand-eye/<time>)")
     taking.add_argument("--image-topic", default="/agentview/image_raw", help="raw or compressed (default %(default)s); camera_info is beside it")
     taking.add_argument("--joint-topic", default="/joint_states", help="(default %(default)s)")
     parser.add_argument("--intrinsics", choices=("auto", "views"), default="auto", help="auto: camera_info where it comes; views: from the views")
@@ -81,7 +81,11 @@ def run_hand_eye(args: argparse.Namespace) -> int:
         folder = args.folder or Path("runs/hand-eye") / f"{datetime.now(timezone.utc):%Y%m%dT%H%M%SZ}"
         take_views(args, folder, chosen_board(args, Board()))
     calibration = args.out or folder / CALIBRATION_FILE
-    sys.stdout.write(solve_folder(folder, chosen_board(args, load_board(folder)), args.intrinsics, calibration, folder / OVERLAY_FILE) + "\n")
+    try:
+        said = solve_folder(folder, chosen_board(args, load_board(folder)), args.intrinsics, calibration, folder / OVERLAY_FILE)
+    except HandEyeError as error:
+        raise HandEyeError(f"{error}\nthe views are kept: --folder {folder} takes more into it, --from {folder} solves them again") from None
+    sys.stdout.write(said + "\n")
     return 0
 
 

@@ -14,7 +14,7 @@ from cdp.handeye.detect import find_corners, usable
 from cdp.handeye.errors import HandEyeError
 from cdp.handeye.pose import Pose, stack
 from cdp.handeye.poses_enough import turns_of
-from cdp.handeye.shots import Shot, begin_folder, leave_out, next_name, save_shot
+from cdp.handeye.shots import Shot, begin_folder, leave_out, load_shots, next_name, save_shot
 from cdp_teleop_recorder.hand_eye.ear import Ear, Rest
 from cdp_teleop_recorder.hand_eye.offline import hand_pose
 
@@ -28,10 +28,11 @@ class Taking:
     """The views of one sitting."""
 
     def __init__(self, folder: Path, board: Board, wanted: int) -> None:
-        """Raises :class:`HandEyeError` for a folder that holds views."""
+        """``wanted``: beyond those that the folder has. Raises :class:`HandEyeError` for a folder with views of another board."""
         begin_folder(folder, board)
-        self._folder, self._board, self._wanted = folder, board, wanted
-        self._taken: list[tuple[str, Pose]] = []
+        self._folder, self._board = folder, board
+        self._taken: list[tuple[str, Pose]] = [(shot.name, hand_pose(shot.joint_position_rad)) for shot, _ in load_shots(folder)]
+        self._wanted = len(self._taken) + wanted
         self._refused: list[Pose] = []
 
     def __len__(self) -> int:
@@ -77,7 +78,8 @@ def take_views(args: argparse.Namespace, folder: Path, board: Board) -> None:
     with Ear(args.image_topic, args.joint_topic, args.still_s) as ear:
         _wait_for_both(ear)
         taking = Taking(folder, board, args.views)
-        _say(f"views go to {folder}; the board: {board}\n{_KEYS}")
+        kept = f", which has {len(taking)}" if len(taking) else ""
+        _say(f"views go to {folder}{kept}; the board: {board}\n{_KEYS}")
         try:
             _loop(args, ear, taking, keys)
         except KeyboardInterrupt:
