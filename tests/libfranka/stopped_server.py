@@ -96,7 +96,10 @@ class StoppedServer(FrankaSimServer):
         name = None
         while True:
             time.sleep(_LOOK_S)
-            wanted = FILE.read_text(encoding="ascii").strip() if FILE.exists() else None
+            try:
+                wanted = FILE.read_text(encoding="ascii").strip()
+            except FileNotFoundError:
+                wanted = None
             if wanted != name:
                 name = wanted
                 self._become(None if name is None else STOPS[name])
