@@ -20,7 +20,7 @@ def in_motion(stack):
         stack.control()
         stack.run(0.3)
         stack.circle(START_M)
-        stack.engage()
+        stack.until(lambda: stack.ask_to_engage() is True or stack.status["phase"] == "waiting", "the guard to engage")
         since = len(stack.joints)
         stack.until(lambda: stack.moved(since) > 0.2 or stack.status["phase"] == "waiting" or stack.guard_is(0, 4), "the arm to move")  # noqa: B023
 

@@ -19,8 +19,8 @@ from franka_sim.run_server import main
 
 FILE = Path(os.environ["CDP_STOP"])
 _LOOK_S = 0.002
-# A hand that guides the arm turns its first joint, at 0.1 rad/s.
-_GUIDED_RAD = 0.1 * _LOOK_S
+# A hand that guides the arm turns its first joint, at 0.1 rad/s, and not out of the guard's workspace.
+_GUIDED_RAD, _GUIDED_STEPS = 0.1 * _LOOK_S, 1500
 NOT_POSSIBLE, RECOVERY_SAFETY, RECOVERY_EMERGENCY = 1, 2, 5
 SETTERS = ("set_collision_behavior", "set_joint_impedance", "set_cartesian_impedance", "set_guiding_mode", "set_ee_to_k", "set_ne_to_ee", "set_load")
 
@@ -93,7 +93,7 @@ class StoppedServer(FrankaSimServer):
         _recover(self, client_socket, header, payload)
 
     def _watch(self):
-        name = None
+        name, steps = None, 0
         while True:
             time.sleep(_LOOK_S)
             try:
@@ -101,9 +101,10 @@ class StoppedServer(FrankaSimServer):
             except FileNotFoundError:
                 wanted = None
             if wanted != name:
-                name = wanted
+                name, steps = wanted, 0
                 self._become(None if name is None else STOPS[name])
-            if name == "guided" and self.robot_state.state["robot_mode"] == RobotMode.kGuiding:
+            if name == "guided" and steps < _GUIDED_STEPS and self.robot_state.state["robot_mode"] == RobotMode.kGuiding:
+                steps += 1
                 target = list(self.physics_sim.latest_joint_positions)
                 self.physics_sim.update_joint_positions([target[0] + _GUIDED_RAD, *target[1:]])
 

@@ -120,8 +120,8 @@ class LibfrankaArm:
         """See :class:`cdp_franka_driver.arm.Arm`."""
         self._loop.request_stop()
         self._loop.join()
-        # The robot takes no other motion while this one's object lives. Its destructor asks the robot to stop once more and ends the process where
-        # that is refused, as it is of a robot that is stopped already: it is kept until the robot does as it is told.
+        # The robot takes no other motion while this one's object lives. It is kept until the robot does as it is told: by libfranka's sources its
+        # destructor asks the robot to stop once more, and a refusal there would end the process.
         self._robot.stop()
         self._interface.torque_controller = None
 

@@ -50,7 +50,7 @@ class Robot:
 
 
 class Control:
-    """Of a motion: libfranka's asks the robot to stop when it is dropped, and ends the process where that is refused."""
+    """Of a motion: libfranka's asks the robot to stop when it is dropped, and lets a refusal out of its destructor."""
 
     def __init__(self, robot):
         self._robot = robot
@@ -167,7 +167,7 @@ def test_settings_are_made_once_for_a_connection(robot, arm):
 
 
 def test_the_motion_of_a_robot_that_refuses_to_be_stopped_is_kept_until_it_does_not(robot, arm):
-    """Dropped earlier, it would end the process."""
+    """Dropped earlier it could end the process, by libfranka's sources."""
     arm.start_control()
     robot.mode = "UserStopped"
     for _ in range(2):
