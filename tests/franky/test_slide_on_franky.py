@@ -85,8 +85,8 @@ def test_the_policy_pushes_the_block_into_the_zone(stack, scene, table):
     table.append(
         (
             f"slide, {stack.interface}: policy, guard, driver, hand, {EPISODES} episodes",
-            f"{successes} of {EPISODES}; {times} s of the robot's time, at {np.mean([e['factor'] for e in found]):.2f} of real time; off by {off} mm; "
-            f"reflexes: {len(reflexes)}; ended: {', '.join(sorted({e['ended'] for e in found}))}",
+            f"{successes} of {EPISODES}; {times} s of the robot's time, at {np.mean([e['factor'] for e in found]):.2f} of real time; "
+            f"off by {off} mm; reflexes: {len(reflexes)}; ended: {', '.join(sorted({e['ended'] for e in found}))}",
         )
     )
     assert reflexes == []
