@@ -52,7 +52,7 @@ def bring_to_start(stack, start_m):
     here = stack.here()
     stack.go(np.array([here[0], here[1], 0.25]), 0.02)
     stack.go(np.array([*start_m[:2], 0.25]), 0.02)
-    stack.go(np.array(start_m), 0.005)
+    stack.go(np.array(start_m), 0.01)
     stack.wish = None
     stack.run(0.5)
 
