@@ -117,4 +117,5 @@ def test_an_answer_to_the_connection_that_is_longer_does_not_spoil_the_next():
     server.client.sendall(struct.pack("<HIIH", 1, number, 12, 0))
     assert until(hand.answers) == [Answer(number, Status.SUCCESS)]
     hand.close()
+    server._thread.join(DEADLINE_S)
     server.close()
