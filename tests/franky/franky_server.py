@@ -1,8 +1,8 @@
 """``franky_server.py SCENE PORT``: franky-sim's arm in our scene, over libfranka's protocol; PORT answers questions about the scene.
 
 SCENE is ``slide``, the task's, or ``bench``: a post to run into and a cube to grasp. Arm, hand, their frictions and their physics are franky-sim's.
-Questions are JSON datagrams: {"reset": seed}, {"start": seed}, {"watch": true}, {}; each is answered with what is so at that instant, "watch" again
-and again, each 10 ms of simulated time.
+Questions are JSON datagrams: {"reset": seed}, {"start": seed}, {"post": whether it is there}, {"watch": true}, {}; each is answered with what is
+so at that instant, "watch" again and again, each 10 ms of simulated time.
 """
 
 import json
@@ -96,6 +96,9 @@ class Watch:
         if "start" in question:
             start = self._task.reset(mujoco.MjData(self._simulator.model), np.random.default_rng(question["start"]))
             more = {"start_m": start.eef_position_m.tolist(), "width_m": start.gripper_width_m}
+        if "post" in question:
+            post = self._simulator.model.geom("post")
+            post.contype = post.conaffinity = int(question["post"])
         if "watch" in question:
             self._watcher = sender
         self._send(more, sender)

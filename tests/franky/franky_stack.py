@@ -5,6 +5,8 @@ import os
 import socket
 from pathlib import Path
 
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState
 from sensor_msgs.msg import JointState
 from std_srvs.srv import Trigger
 from wire_stack import POLICY, Server, Stack
@@ -62,6 +64,10 @@ class FrankyStack(Stack):
         """The policy node, inactive, and the scene's topics."""
         self.start("bridge", BRIDGE, arguments=[str(port)])
         self.start("policy", POLICY, f"bundle:={bundle}", "steps:=3", "image_timeout_s:=1.0", "state_timeout_s:=1.0")
+        client = self.node.create_client(ChangeState, "/cdp_policy/change_state")
+        self.until(client.service_is_ready, "the policy node")
+        future = client.call_async(ChangeState.Request(transition=Transition(id=Transition.TRANSITION_CONFIGURE)))
+        self.until(future.done, "the policy's model")
 
     def trigger(self, name):
         client = self.node.create_client(Trigger, name)
