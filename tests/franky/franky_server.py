@@ -2,7 +2,7 @@
 
 SCENE is ``slide``, the task's, or ``bench``: a post to run into and a cube to grasp. Arm, hand, their frictions and their physics are franky-sim's.
 Questions are JSON datagrams: {"reset": seed}, {"start": seed}, {"post": whether it is there}, {"watch": true}, {}; each is answered with what is
-so at that instant, "watch" again and again, each 10 ms of simulated time.
+so at that instant, "watch" again and again, each 10 ms of simulated time. Stamps are simulated time, from the machine's clock at the beginning.
 """
 
 import json
@@ -71,7 +71,7 @@ class Watch:
         self._socket.bind((ADDRESS, port))
         self._socket.setblocking(False)
         self._watcher, self._steps, self._seed, self._episode = None, 0, 0, 0
-        self._begun_s = time.monotonic()
+        self._begun_s, self._begun_ns = time.monotonic(), time.time_ns()
 
     def step(self):
         self._steps += 1
@@ -107,7 +107,9 @@ class Watch:
         data, robot = self._simulator.data, self._simulator.robots[0]
         thing = data.joint("cube" if self._task is None else "block")
         found = {
-            "stamp_ns": time.time_ns(),
+            "stamp_ns": self._begun_ns + 1_000_000 * self._steps,
+            # The robot's own milliseconds are the numbers of its states.
+            "connected_ns": self._begun_ns + 1_000_000 * (self._steps - robot.server._FrankaServer__message_id),
             "simulated_s": self._steps * STEP_S,
             "wall_s": time.monotonic() - self._begun_s,
             "joints": [float(data.joint(name).qpos[0]) for name in JOINTS],

@@ -1,18 +1,20 @@
 """franky-sim's arm in a scene of ours, and the stack of the libfranka checks on it, hand included."""
 
-import json
 import os
 import socket
 from pathlib import Path
 
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
+from rclpy.parameter import Parameter
+from scene_client import SceneClient
 from sensor_msgs.msg import JointState
 from std_srvs.srv import Trigger
 from wire_stack import POLICY, Server, Stack
 
 HERE = Path(__file__).parent
-DRIVER = "import sys; from cdp_franka_driver.driver_node import main; sys.exit(main())"
+DRIVER = "import sys; from cdp_franka_driver.driver_node import DriverNode; from cdp_ros.main import run_node; "
+DRIVER += "sys.exit(run_node('franka_driver', lambda: DriverNode('robot_time_arm:RobotTimeArm'), refusals=(Exception,), close=DriverNode.close))"
 HAND = "import sys; from cdp_franka_driver.hand_node import main; sys.exit(main())"
 BRIDGE = f"import runpy, sys; sys.argv[0] = {str(HERE / 'franky_bridge.py')!r}; runpy.run_path(sys.argv[0], run_name='__main__')"
 
@@ -26,31 +28,31 @@ class Scene:
             self.port = probe.getsockname()[1]
         command = [os.environ["CDP_FRANKY_SIM"], "-u", str(HERE / "franky_server.py"), name, str(self.port)]
         self._server = Server(folder / "franky-sim.log", command, b"ready")
-        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self._socket.settimeout(5.0)
+        self._client = SceneClient(self.port)
+        self.name, self.ask = name, self._client.ask
 
     def start(self):
         self._server.start()
 
     def stop(self):
         self._server.stop()
-        self._socket.close()
-
-    def ask(self, **question):
-        """What is so in the scene; {"reset": seed}, {"start": seed} as the server's module says."""
-        self._socket.sendto(json.dumps(question).encode(), ("127.0.0.1", self.port))
-        return json.loads(self._socket.recv(4096))
+        self._client.close()
 
 
 class FrankyStack(Stack):
-    """The genuine driver; the fingers are measured where there is a hand."""
+    """Every node goes by the robot's clock; the fingers are measured where there is a hand."""
 
     driver = DRIVER
 
-    def __init__(self, folder, interface):
-        super().__init__(folder, interface)
+    def __init__(self, folder, interface, scene):
+        super().__init__(folder, interface, Parameter("use_sim_time", value=True))
+        self.environment |= {"PYTHONPATH": f"{HERE}{os.pathsep}{self.environment['PYTHONPATH']}", "CDP_SCENE_PORT": str(scene.port)}
         self.widths = []
+        super().start("bridge", BRIDGE, arguments=[str(scene.port), scene.name])
         self.node.create_subscription(JointState, "/franka_gripper/joint_states", lambda m: self.widths.append(sum(m.position)), 10)
+
+    def start(self, name, code, *settings, arguments=()):
+        return super().start(name, code, "use_sim_time:=true", *settings, arguments=arguments)
 
     def start_hand(self):
         self.fingers_m = None
@@ -60,9 +62,8 @@ class FrankyStack(Stack):
     def _measured(self):
         return bool(self.widths)
 
-    def start_slide(self, bundle, port):
-        """The policy node, inactive, and the scene's topics."""
-        self.start("bridge", BRIDGE, arguments=[str(port)])
+    def load_policy(self, bundle):
+        """The policy node, inactive."""
         self.start("policy", POLICY, f"bundle:={bundle}", "steps:=3", "image_timeout_s:=1.0", "state_timeout_s:=1.0")
         client = self.node.create_client(ChangeState, "/cdp_policy/change_state")
         self.until(client.service_is_ready, "the policy node")
@@ -78,7 +79,7 @@ class FrankyStack(Stack):
         return future.result()
 
     def script(self, code, *settings):
-        """Run a node to its end; its exit status."""
-        process = self.start("script", code, *settings)
-        self.until(lambda: process.poll() is not None, "the end of the script", 300.0)
+        """Run a node to its end, which goes by the stamps that it hears; its exit status."""
+        process = super().start("script", code, *settings)
+        self.until(lambda: process.poll() is not None, "the end of the script", 600.0)
         return self.processes.pop("script").returncode

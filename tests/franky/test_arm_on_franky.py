@@ -37,7 +37,7 @@ def scene(tmp_path_factory):
 def stack(scene, request, tmp_path_factory):
     from franky_stack import FrankyStack
 
-    made = FrankyStack(tmp_path_factory.mktemp(request.param), request.param)
+    made = FrankyStack(tmp_path_factory.mktemp(request.param), request.param, scene)
     try:
         made.start_driver()
         made.start_guard()

@@ -80,7 +80,7 @@ def test_a_cube_is_grasped_by_the_nodes_and_lifted(scene, table, tmp_path_factor
 
     from cdp_franka_driver.hand import Hand, Status
 
-    stack = FrankyStack(tmp_path_factory.mktemp("grasp"), "joint")
+    stack = FrankyStack(tmp_path_factory.mktemp("grasp"), "joint", scene)
     try:
         stack.start_hand()
         stack.start_driver()

@@ -10,8 +10,8 @@ import pytest
 
 EPISODES = int(os.environ.get("CDP_EPISODES", "5"))
 SEED = 100_000
-# Of the robot's time; the wall's is longer where the simulator is slower.
-LIMIT_S, WALL_LIMIT_S = 25.0, 60.0
+# Of the robot's time, as of `cdp eval`.
+LIMIT_S = 25.0
 RUNNER = "import sys; from cdp_franka_sim.episode_runner import main; sys.exit(main())"
 ROOT = Path(__file__).resolve().parents[2]
 OUT = Path(os.environ.get("CDP_OUT", ROOT / "runs/franky/slide"))
@@ -33,12 +33,12 @@ def scene(tmp_path_factory):
 def stack(scene, request, tmp_path_factory):
     from franky_stack import FrankyStack
 
-    made = FrankyStack(tmp_path_factory.mktemp(request.param), request.param)
+    made = FrankyStack(tmp_path_factory.mktemp(request.param), request.param, scene)
     try:
         made.start_hand()
         made.start_driver()
         made.start_guard()
-        made.start_slide(ROOT / "models/slide", scene.port)
+        made.load_policy(ROOT / "models/slide")
         made.control()
         yield made
     finally:
@@ -63,13 +63,12 @@ def episode(stack, scene, seed, out):
     stack.width_m = start["width_m"]
     bring_to_start(stack, start["start_m"])
     before = scene.ask()
-    status = stack.script(RUNNER, "episodes:=1", f"seed:={seed}", f"timeout_s:={WALL_LIMIT_S}", f"output:={out}")
+    status = stack.script(RUNNER, "episodes:=1", f"seed:={seed}", f"timeout_s:={LIMIT_S}", f"output:={out}")
     after = scene.ask()
     assert status == 0, (stack.folder / "script.log").read_text()[-2000:]
     found = json.loads((out / "results.json").read_text())["episodes"][0]
     factor = (after["simulated_s"] - before["simulated_s"]) / (after["wall_s"] - before["wall_s"])
-    robot_s = found["duration_s"] * factor
-    return found | {"success": found["success"] and robot_s <= LIMIT_S, "robot_s": robot_s, "factor": factor}
+    return found | {"factor": factor}
 
 
 def test_the_policy_pushes_the_block_into_the_zone(stack, scene, table):
@@ -80,7 +79,7 @@ def test_the_policy_pushes_the_block_into_the_zone(stack, scene, table):
     cv2.imwrite(str(out / "contact_sheet.png"), np.vstack([sheet[:, : sheet.shape[1] // 2] for sheet in sheets]))
     (out / "results.json").write_text(json.dumps({"episodes": found}, indent=1))
     successes, reflexes = sum(e["success"] for e in found), [f["reflexes"] for _, f in stack.statuses if f["reflexes"]]
-    times = ", ".join(f"{e['robot_s']:.1f}" for e in found)
+    times = ", ".join(f"{e['duration_s']:.1f}" for e in found)
     off = ", ".join(f"{1000 * e['distance_m']:.0f}" for e in found)
     table.append(
         (

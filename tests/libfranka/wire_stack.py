@@ -83,14 +83,14 @@ class Stack:
     # Of an opening that nobody measures.
     fingers_m = 0.03
 
-    def __init__(self, folder, interface):
+    def __init__(self, folder, interface, *parameters):
         self.folder, self.interface, self.fault = folder, interface, folder / "fault"
         self.domain = random.SystemRandom().randint(1, 100)
         path = f"{Path(__file__).parent}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
         self.environment = {**os.environ, "PYTHONPATH": path, "ROS_DOMAIN_ID": str(self.domain), "OMP_NUM_THREADS": "1", "CDP_FAULT": str(self.fault)}
         self.context, self.processes = rclpy.Context(), {}
         rclpy.init(context=self.context, domain_id=self.domain)
-        self.node = rclpy.create_node("bystander", context=self.context)
+        self.node = rclpy.create_node("bystander", context=self.context, parameter_overrides=list(parameters))
         self.executor = make_executor(context=self.context)
         self.executor.add_node(self.node)
         self.statuses, self.guard, self.policy, self.joints, self.desired, self.faults = [], [], [], [], [], 0
