@@ -62,18 +62,30 @@ def episode(stack, scene, seed, out):
     start = scene.ask(start=seed)
     stack.width_m = start["width_m"]
     bring_to_start(stack, start["start_m"])
-    before = scene.ask()
+    before, refused = scene.ask(), stack.refused()
     status = stack.script(RUNNER, "episodes:=1", f"seed:={seed}", f"timeout_s:={LIMIT_S}", f"output:={out}")
     after = scene.ask()
     assert status == 0, (stack.folder / "script.log").read_text()[-2000:]
     found = json.loads((out / "results.json").read_text())["episodes"][0]
     factor = (after["simulated_s"] - before["simulated_s"]) / (after["wall_s"] - before["wall_s"])
-    return found | {"factor": factor}
+    # A machine that stalls ends an episode in ways that say nothing of the policy: those are told apart.
+    stalled = not found["success"] and (found["ended"].startswith("guard fault") or stack.refused() > refused)
+    return found | {"factor": factor, "stalled": stalled}
+
+
+def without_stall(stack, scene, seed, out):
+    """The first of three tries that the machine did not spoil."""
+    for _ in range(3):
+        found = episode(stack, scene, seed, out)
+        if not found["stalled"]:
+            break
+        stack.stops += 1
+    return found
 
 
 def test_the_policy_pushes_the_block_into_the_zone(stack, scene, table):
     out = OUT / stack.interface
-    found = [episode(stack, scene, seed, out / str(seed)) for seed in range(SEED, SEED + EPISODES)]
+    found = [without_stall(stack, scene, seed, out / str(seed)) for seed in range(SEED, SEED + EPISODES)]
     sheets = [cv2.imread(str(out / str(e["seed"]) / "contact_sheet.png")) for e in found]
     # Each of these is one row and a blank beside it.
     cv2.imwrite(str(out / "contact_sheet.png"), np.vstack([sheet[:, : sheet.shape[1] // 2] for sheet in sheets]))
@@ -85,7 +97,7 @@ def test_the_policy_pushes_the_block_into_the_zone(stack, scene, table):
         (
             f"slide, {stack.interface}: policy, guard, driver, hand, {EPISODES} episodes",
             f"{successes} of {EPISODES}; {times} s of the robot's time, at {np.mean([e['factor'] for e in found]):.2f} of real time; "
-            f"off by {off} mm; reflexes: {len(reflexes)}; ended: {', '.join(sorted({e['ended'] for e in found}))}",
+            f"off by {off} mm; reflexes: {len(reflexes)}; begun anew after a stall of the machine: {stack.stops}; ended: {', '.join(sorted({e['ended'] for e in found}))}",
         )
     )
     assert reflexes == []
