@@ -97,7 +97,8 @@ def test_the_policy_pushes_the_block_into_the_zone(stack, scene, table):
         (
             f"slide, {stack.interface}: policy, guard, driver, hand, {EPISODES} episodes",
             f"{successes} of {EPISODES}; {times} s of the robot's time, at {np.mean([e['factor'] for e in found]):.2f} of real time; "
-            f"off by {off} mm; reflexes: {len(reflexes)}; begun anew after a stall of the machine: {stack.stops}; ended: {', '.join(sorted({e['ended'] for e in found}))}",
+            f"off by {off} mm; reflexes: {len(reflexes)}; spoilt by the machine and begun anew: {stack.stops}; "
+            f"ended: {', '.join(sorted({e['ended'] for e in found}))}",
         )
     )
     assert reflexes == []
