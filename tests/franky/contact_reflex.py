@@ -6,6 +6,7 @@ robot does it. The wrench is the one that explains these torques best at the end
 """
 
 import functools
+import select
 
 import franky_sim.franka_robot_server as robot_server
 import mujoco
@@ -57,6 +58,11 @@ class ReflexServer(robot_server.FrankaRobotServer):
 
     def recover(self):
         self._errors = ()
+
+    def await_command(self, patience_s):
+        """In motion: until the answer to the last state is here, or for this long."""
+        if self.current_motion_id and self.udp_connected:
+            select.select([self._FrankaServer__udp_socket], [], [], patience_s)
 
     def start_motion(self, *arguments):
         if self._errors:

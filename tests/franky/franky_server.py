@@ -28,6 +28,8 @@ ADDRESS = "127.0.0.1"
 STEP_S = 0.001
 # A server that is later than this gives the time up instead of rushing after it: a robot's milliseconds do not come in bursts.
 MAX_BEHIND_S = 0.005
+# A driver that the machine holds up is waited for: franky-sim would repeat its last torque for as long.
+PATIENCE_S = 0.5
 CUBE_M, POST_X_M = 0.04, 0.62
 JOINTS = (*(f"robot0_{name}" for name in scene.ARM_JOINTS), "robot0_finger_joint1", "robot0_finger_joint2")
 
@@ -142,6 +144,7 @@ def main(name, port):
             print("ready", flush=True)
             due = time.monotonic()
             while running:
+                simulator.robots[0].server.await_command(PATIENCE_S)
                 server.run_once(realtime=False)
                 watch.step()
                 due = max(due + STEP_S, time.monotonic() - MAX_BEHIND_S)

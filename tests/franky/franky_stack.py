@@ -78,7 +78,8 @@ class FrankyStack(Stack):
 
     def start_hand(self):
         self.fingers_m = None
-        self.start("hand", HAND, "robot_ip:=127.0.0.1")
+        # The hand's patience is of the machine's time.
+        self.start("hand", HAND, "robot_ip:=127.0.0.1", "goal_timeout_s:=120.0")
         self.until(self._measured, "the hand's width")
 
     def _measured(self):
