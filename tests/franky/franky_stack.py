@@ -13,6 +13,8 @@ from sensor_msgs.msg import JointState
 from std_srvs.srv import Trigger
 from wire_stack import POLICY, Server, Stack
 
+# Of the machine's time; the robot's may go at a twentieth of it.
+PATIENCE_S = 240.0
 HERE = Path(__file__).parent
 DRIVER = "import sys; from cdp_franka_driver.driver_node import DriverNode; from cdp_ros.main import run_node; "
 DRIVER += "sys.exit(run_node('franka_driver', lambda: DriverNode('robot_time_arm:RobotTimeArm'), refusals=(Exception,), close=DriverNode.close))"
@@ -52,6 +54,9 @@ class FrankyStack(Stack):
         super().start("bridge", BRIDGE, arguments=[str(scene.port), scene.name])
         self.node.create_subscription(JointState, "/franka_gripper/joint_states", lambda m: self.widths.append(sum(m.position)), 10)
 
+    def until(self, condition, what, deadline_s=PATIENCE_S, each=lambda: None):
+        super().until(condition, what, deadline_s, each)
+
     def start(self, name, code, *settings, arguments=()):
         return super().start(name, code, "use_sim_time:=true", *settings, arguments=arguments)
 
@@ -63,7 +68,10 @@ class FrankyStack(Stack):
         """The operator takes the hand to ``place``, and engages again where a stall of the machine has ended that."""
         self.wish = lambda now_ns: self._towards(place)
         self.until(
-            lambda: np.linalg.norm(place - self.here()) < within_m, f"the arm at {place}, it is at {self.here()}", 180.0, self.engage_after_a_stall
+            lambda: np.linalg.norm(place - self.here()) < within_m,
+            f"the arm at {place}, it is at {self.here()}",
+            PATIENCE_S,
+            self.engage_after_a_stall,
         )
 
     def engage_after_a_stall(self):

@@ -20,7 +20,7 @@ THRESHOLDS = {
     "cartesian_reflex": ("collision_torque_nm:=[100.0,100.0,100.0,100.0,100.0,100.0,100.0]", "collision_force_n:=[15.0,15.0,15.0,50.0,50.0,50.0]"),
 }
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(1200)
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ CUBE_M = 0.04
 CUBE_AT_M = np.array([0.45, -0.2, 0.0])
 ABOVE_M, AROUND_M = CUBE_AT_M + np.array([0.0, 0.0, 0.15]), CUBE_AT_M + np.array([0.0, 0.0, 0.02])
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(1200)
 
 
 @pytest.fixture(scope="module")

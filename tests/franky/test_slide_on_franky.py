@@ -16,7 +16,7 @@ RUNNER = "import sys; from cdp_franka_sim.episode_runner import main; sys.exit(m
 ROOT = Path(__file__).resolve().parents[2]
 OUT = Path(os.environ.get("CDP_OUT", ROOT / "runs/franky/slide"))
 
-pytestmark = pytest.mark.timeout(150 * EPISODES + 300)
+pytestmark = pytest.mark.timeout(600 * EPISODES + 600)
 
 
 @pytest.fixture(scope="module")
