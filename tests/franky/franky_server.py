@@ -29,7 +29,7 @@ STEP_S = 0.001
 # A server that is later than this gives the time up instead of rushing after it: a robot's milliseconds do not come in bursts.
 MAX_BEHIND_S = 0.005
 # A driver that the machine holds up is waited for: franky-sim would repeat its last torque for as long.
-PATIENCE_S = 0.5
+PATIENCE_S = 0.1
 CUBE_M, POST_X_M = 0.04, 0.62
 JOINTS = (*(f"robot0_{name}" for name in scene.ARM_JOINTS), "robot0_finger_joint1", "robot0_finger_joint2")
 
