@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help build test test-long lint format slide loop demos train eval report toy check-devices core-check bench-training bench-recording crash-recording check-guard bench-serving fault-serving check-peers-data check-docker check-libfranka clean distclean
+.PHONY: help build test test-long lint format slide loop demos train eval report toy check-devices core-check bench-training bench-recording crash-recording check-guard bench-serving fault-serving check-peers-data check-docker check-libfranka check-franky clean distclean
 
 PYTHON ?= python3
 export PYTHON
@@ -20,6 +20,8 @@ NODES := $(filter-out $(LIBRARIES) src/cdp_msgs,$(patsubst %/,%,$(wildcard src/*
 ARGS ?=
 # Seconds of the policy's motion in make check-libfranka.
 DURATION ?= 60
+# Episodes of slide in make check-franky.
+EPISODES ?= 5
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' Makefile
@@ -83,6 +85,9 @@ check-docker: build ## Lint docker/, look every apt and rosdep name up
 
 check-libfranka: build ## Drive a strict libfranka server: policy, reflexes, kills; DURATION=60 s
 	@$(IN_ENV) DURATION=$(DURATION) tools/check_libfranka.sh $(ARGS)
+
+check-franky: build ## Drive a simulated arm with contacts over libfranka: reflexes, a grasp, slide; EPISODES=5
+	@$(IN_ENV) EPISODES=$(EPISODES) tools/check_franky.sh $(ARGS)
 
 bench-recording: build ## Record 3 cameras and 1 kHz, count what is lost
 	@$(IN_ENV) python benchmarks/recording.py $(ARGS)

@@ -4,10 +4,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-from wire_stack import Server
+from wire_stack import franka_sim
 
 if __name__ == "__main__":
-    server = Server(Path(sys.argv[1]))
+    server = franka_sim(Path(sys.argv[1]))
     server.start()
     try:
         code = subprocess.run(sys.argv[2:], check=False).returncode

@@ -1,27 +1,17 @@
 """One server and one stack for all that is done to them on the wire; the table of what it came to is the last thing printed."""
 
-import os
-
 import pytest
-
-ROWS = pytest.StashKey()
+from wire_table import print_rows, rows, skip_without
 
 
 def pytest_collection_modifyitems(items):
-    if "CDP_FRANKA_SIM" not in os.environ:
-        for item in items:
-            if "tests/libfranka" in str(item.path):
-                item.add_marker(pytest.mark.skip(reason="needs franka-sim: make check-libfranka"))
+    skip_without(items, "tests/libfranka", "CDP_FRANKA_SIM", "needs franka-sim: make check-libfranka")
 
 
 @pytest.fixture
 def table(request):
-    return request.config.stash.setdefault(ROWS, [])
+    return rows(request.config)
 
 
 def pytest_terminal_summary(terminalreporter, config):
-    rows = config.stash.get(ROWS, [])
-    if rows:
-        terminalreporter.write_line(f"{'on the wire':58} result")
-    for what, result in rows:
-        terminalreporter.write_line(f"{what:58} {result}")
+    print_rows(terminalreporter, config)

@@ -34,9 +34,9 @@ def stack(tmp_path):
 
 @pytest.fixture
 def robot(tmp_path):
-    from wire_stack import Server
+    from wire_stack import franka_sim
 
-    made = Server(tmp_path)
+    made = franka_sim(tmp_path)
     yield made
     made.stop()
 

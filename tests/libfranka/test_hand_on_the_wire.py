@@ -9,9 +9,9 @@ from cdp_franka_driver.hand import Hand, Status
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
-    from wire_stack import Server
+    from wire_stack import franka_sim
 
-    made = Server(tmp_path_factory.mktemp("hand"), "--gripper-object-width", "0.03")
+    made = franka_sim(tmp_path_factory.mktemp("hand"), "--gripper-object-width", "0.03")
     made.start()
     yield made
     made.stop()

@@ -20,9 +20,9 @@ pytestmark = pytest.mark.timeout(int(4 * DURATION_S) + 600)
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
-    from wire_stack import Server
+    from wire_stack import franka_sim
 
-    made = Server(tmp_path_factory.mktemp("server"))
+    made = franka_sim(tmp_path_factory.mktemp("server"))
     made.start()
     yield made
     made.stop()

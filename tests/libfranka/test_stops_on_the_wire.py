@@ -1,7 +1,6 @@
 """What a person or the robot's safety does to the robot, in motion and before the driver starts: ``stopped_server.py`` does it on demand."""
 
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -22,17 +21,17 @@ pytestmark = pytest.mark.timeout(600)
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    from wire_stack import Server
+def robot(tmp_path_factory):
+    from wire_stack import StoppableRobot
 
-    made = Server(tmp_path_factory.mktemp("stops"), program=Path(__file__).with_name("stopped_server.py"))
-    made.start()
+    made = StoppableRobot(tmp_path_factory.mktemp("stops"))
+    made.server.start()
     yield made
-    made.stop()
+    made.server.stop()
 
 
 @pytest.fixture(scope="module", params=["joint", "cartesian"])
-def stack(server, request, tmp_path_factory):
+def stack(robot, request, tmp_path_factory):
     from wire_stack import Stack
 
     made = Stack(tmp_path_factory.mktemp(request.param), request.param)
@@ -48,17 +47,17 @@ def stack(server, request, tmp_path_factory):
 
 
 @pytest.fixture(autouse=True)
-def released(server):
+def released(robot):
     yield
-    server.release_robot()
+    robot.release()
 
 
 @pytest.mark.parametrize("state", KINDS)
-def test_a_robot_that_is_stopped_in_motion_is_named_left_alone_and_controlled_again(stack, server, table, state):
+def test_a_robot_that_is_stopped_in_motion_is_named_left_alone_and_controlled_again(stack, robot, table, state):
     """Catches a state that is named otherwise, a process that libfranka ends, commands meanwhile, and a jump to where the arm was before."""
     in_motion(stack)
     kind, process, robot_s, begun = KINDS[state], stack.status["process_id"], stack.robot_s(), time.monotonic()
-    server.stop_robot(state)
+    robot.stop(state)
     stack.until(lambda: stack.status["problem"] == kind.value, f"{kind.value}")
     named, named_robot_s = time.monotonic() - begun, stack.robot_s() - robot_s
     assert FIXES[kind] in stack.statuses[-1][0]
@@ -75,7 +74,7 @@ def test_a_robot_that_is_stopped_in_motion_is_named_left_alone_and_controlled_ag
     assert (turned > 0.1) == (state == "guided")
     stack.wish = None
     released = time.monotonic()
-    server.release_robot()
+    robot.release()
     stack.control()
     controlled = time.monotonic() - released
     commanded, measured = resumes(stack, state)
@@ -90,13 +89,13 @@ def test_a_robot_that_is_stopped_in_motion_is_named_left_alone_and_controlled_ag
 
 
 @pytest.mark.parametrize("state", [*KINDS, "reflex"])
-def test_a_driver_that_starts_while_the_robot_is_stopped_takes_control_when_it_may(stack, server, table, state):
+def test_a_driver_that_starts_while_the_robot_is_stopped_takes_control_when_it_may(stack, robot, table, state):
     """Catches a driver that cannot connect to a robot which refuses settings, and so cannot show its state, or recover it."""
     kind = KINDS.get(state, Kind.REFLEX)
     in_motion(stack)
     stack.wish = None
     stack.end("driver")
-    server.stop_robot(state)
+    robot.stop(state)
     stack.statuses.clear()
     stack.joints.clear()
     stack.start_driver()
@@ -108,7 +107,7 @@ def test_a_driver_that_starts_while_the_robot_is_stopped_takes_control_when_it_m
         answer = stack.recover()
         assert answer.success, answer.message
     else:
-        server.release_robot()
+        robot.release()
     begun = time.monotonic()
     in_motion(stack)
     table.append(

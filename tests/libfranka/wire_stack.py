@@ -1,4 +1,4 @@
-"""franka-sim, the driver, the guard and the policy as processes of their own, and a bystander who hears everything and is the operator."""
+"""A server, the driver, the guard and the policy as processes of their own, and a bystander who hears everything and is the operator."""
 
 import itertools
 import os
@@ -26,8 +26,8 @@ from cdp_franka.kinematics import forward
 
 PORT, GRIPPER_PORT = 1337, 1338
 DEADLINE_S = 60.0
-DRIVER = "import sys; from cdp_franka_driver.driver_node import DriverNode; from cdp_ros.main import run_node; "
-DRIVER += "sys.exit(run_node('franka_driver', lambda: DriverNode('faulty_arm:FaultyArm'), refusals=(Exception,), close=DriverNode.close))"
+FAULTY_DRIVER = "import sys; from cdp_franka_driver.driver_node import DriverNode; from cdp_ros.main import run_node; "
+FAULTY_DRIVER += "sys.exit(run_node('franka_driver', lambda: DriverNode('faulty_arm:FaultyArm'), refusals=(Exception,), close=DriverNode.close))"
 GUARD = "import sys; from cdp_policy_node.guard_node import main; sys.exit(main())"
 POLICY = "import sys; from cdp_policy_node.policy_node import main; sys.exit(main())"
 # The simulation's watchdogs: the server shares two cores with everything else here.
@@ -35,37 +35,25 @@ WATCHDOGS = ("state_timeout_s:=0.5", "source_margin_s:=0.4", "max_observation_ag
 
 
 class Server:
-    """franka-sim, strict, or ``program`` in its environment. The port is checked, the end is by SIGTERM."""
+    """A server of libfranka's protocol as a process of its own. Its ports are checked, its end is by SIGTERM."""
 
-    def __init__(self, folder, *arguments, program=None):
-        self._log, self._arguments, self.process = folder / "franka-sim.log", arguments, None
-        self._stop, simulator = folder / "stop", Path(os.environ["CDP_FRANKA_SIM"])
-        self._program = [str(simulator)] if program is None else [str(simulator.parent / "python"), str(program)]
+    def __init__(self, log, command, ready, environment=None):
+        """``ready``: what it writes once it serves."""
+        self._log, self._command, self._ready, self._environment, self.process = log, command, ready, environment, None
 
     def start(self):
         for port in (PORT, GRIPPER_PORT):
             with socket.socket() as probe:
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 probe.bind(("0.0.0.0", port))
-        command = [*self._program, "--enforce-comm-constraints", "--enforce-motion-limits", *self._arguments]
         with self._log.open("ab") as log:
             begin = self._log.stat().st_size
-            environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"} | {"CDP_STOP": str(self._stop)}
-            self.process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=environment)
+            self.process = subprocess.Popen(self._command, stdout=log, stderr=subprocess.STDOUT, env=self._environment)
         end = time.monotonic() + DEADLINE_S
-        while b"Starting MuJoCo simulation loop" not in self._log.read_bytes()[begin:]:
+        while self._ready not in self._log.read_bytes()[begin:]:
             assert self.process.poll() is None, self._log.read_text(errors="replace")[-3000:]
-            assert time.monotonic() < end, f"franka-sim is not ready: {self._log}"
+            assert time.monotonic() < end, f"the server is not ready: {self._log}"
             time.sleep(0.1)
-
-    def stop_robot(self, state):
-        """Bring the robot of ``stopped_server.py`` into a state of its STOPS."""
-        written = self._stop.with_suffix(".new")
-        written.write_text(state, encoding="ascii")
-        written.replace(self._stop)
-
-    def release_robot(self):
-        self._stop.unlink(missing_ok=True)
 
     def signal(self, number):
         self.process.send_signal(number)
@@ -81,17 +69,49 @@ class Server:
                 self.process.wait()
 
 
+def franka_sim(folder, *arguments, program=None, environment=None):
+    """franka-sim, strict; or ``program``, which starts it in its own way, by the same Python and with the same arguments."""
+    simulator = Path(os.environ["CDP_FRANKA_SIM"])
+    started = [str(simulator)] if program is None else [str(simulator.parent / "python"), str(program)]
+    command = [*started, "--enforce-comm-constraints", "--enforce-motion-limits", *arguments]
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"} | (environment or {})
+    return Server(folder / "franka-sim.log", command, b"Starting MuJoCo simulation loop", environment)
+
+
+class StoppableRobot:
+    """The file by which the robot of ``stopped_server.py`` is told what to be in."""
+
+    def __init__(self, folder):
+        self._file = folder / "stop"
+        program = Path(__file__).with_name("stopped_server.py")
+        self.server = franka_sim(folder, program=program, environment={"CDP_STOP": str(self._file)})
+
+    def stop(self, state):
+        """Bring it into one of the states that the program has."""
+        written = self._file.with_suffix(".new")
+        written.write_text(state, encoding="ascii")
+        written.replace(self._file)
+
+    def release(self):
+        """Let it go."""
+        self._file.unlink(missing_ok=True)
+
+
 class Stack:
     """Started with ``interface``, joint or cartesian."""
 
-    def __init__(self, folder, interface):
+    driver = FAULTY_DRIVER
+    # Of an opening that nobody measures.
+    fingers_m = 0.03
+
+    def __init__(self, folder, interface, *parameters):
         self.folder, self.interface, self.fault = folder, interface, folder / "fault"
         self.domain = random.SystemRandom().randint(1, 100)
         path = f"{Path(__file__).parent}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
         self.environment = {**os.environ, "PYTHONPATH": path, "ROS_DOMAIN_ID": str(self.domain), "OMP_NUM_THREADS": "1", "CDP_FAULT": str(self.fault)}
         self.context, self.processes = rclpy.Context(), {}
         rclpy.init(context=self.context, domain_id=self.domain)
-        self.node = rclpy.create_node("bystander", context=self.context)
+        self.node = rclpy.create_node("bystander", context=self.context, parameter_overrides=list(parameters))
         self.executor = make_executor(context=self.context)
         self.executor.add_node(self.node)
         self.statuses, self.guard, self.policy, self.joints, self.desired, self.faults = [], [], [], [], [], 0
@@ -116,31 +136,29 @@ class Stack:
         self._engage = self.node.create_client(SetBool, "/cdp/guard/engage")
         self._recovery = self.node.create_client(Trigger, "/franka_driver/error_recovery")
         self._pictures = [np.random.default_rng(k).integers(0, 256, (120, 160, 3), dtype=np.uint8).tobytes() for k in range(7)]
-        self._shown, self.camera, self.wish = 0, False, None
+        self._shown, self.camera, self.wish, self.width_m = 0, False, None, 0.03
         self.node.create_timer(1 / 30, self._sense)
         self.node.create_timer(0.1, self._operate)
 
     # Processes
 
-    def start_driver(self):
-        settings = ["robot_ip:=127.0.0.1", f"command_interface:={self.interface}", "max_age_s:=0.5"]
-        self._start("driver", DRIVER, [part for setting in settings for part in ("-p", setting)])
+    def start_driver(self, *more):
+        self.start("driver", self.driver, "robot_ip:=127.0.0.1", f"command_interface:={self.interface}", "max_age_s:=0.5", *more)
 
     def start_guard(self):
-        settings = [f"command_interface:={self.interface}", "controller:=franka_driver", "has_gripper:=true", *WATCHDOGS]
-        self._start("guard", GUARD, [part for setting in settings for part in ("-p", setting)])
+        self.start("guard", GUARD, f"command_interface:={self.interface}", "controller:=franka_driver", "has_gripper:=true", *WATCHDOGS)
 
     def start_policy(self, bundle):
         self.camera = True
-        self._start(
-            "policy", POLICY, ["-p", f"bundle:={bundle}", "-p", "autostart:=true", "-p", "image_timeout_s:=1.0", "-p", "state_timeout_s:=1.0"]
-        )
+        self.start("policy", POLICY, f"bundle:={bundle}", "autostart:=true", "image_timeout_s:=1.0", "state_timeout_s:=1.0")
 
-    def _start(self, name, code, parameters):
+    def start(self, name, code, *settings, arguments=()):
+        parameters = [part for setting in settings for part in ("-p", setting)]
         with (self.folder / f"{name}.log").open("ab") as log:
             self.processes[name] = subprocess.Popen(
-                [sys.executable, "-c", code, "--ros-args", *parameters], env=self.environment, stdout=log, stderr=subprocess.STDOUT
+                [sys.executable, "-c", code, *arguments, "--ros-args", *parameters], env=self.environment, stdout=log, stderr=subprocess.STDOUT
             )
+        return self.processes[name]
 
     def end(self, name, number=signal.SIGINT):
         process = self.processes.pop(name)
@@ -195,9 +213,10 @@ class Stack:
 
     def _sense(self):
         stamp = ns_to_stamp(self.node.get_clock().now().nanoseconds)
-        fingers = JointState(name=["fr3_finger_joint1", "fr3_finger_joint2"], position=[0.03, 0.03], velocity=[0.0, 0.0])
-        fingers.header.stamp = stamp
-        self._fingers.publish(fingers)
+        if self.fingers_m is not None:
+            fingers = JointState(name=["fr3_finger_joint1", "fr3_finger_joint2"], position=[self.fingers_m] * 2, velocity=[0.0, 0.0])
+            fingers.header.stamp = stamp
+            self._fingers.publish(fingers)
         if self.camera:
             self._shown = (self._shown + 1) % len(self._pictures)
             image = Image(height=120, width=160, step=480, encoding="rgb8", data=self._pictures[self._shown])
@@ -207,7 +226,7 @@ class Stack:
     def _operate(self):
         now_ns = self.node.get_clock().now().nanoseconds
         held = self.wish is not None
-        rows = np.zeros((0, 10)) if not held else eef_row(self.wish(now_ns)[None], np.array([[1.0, 0.0, 0.0, 0.0]]), np.array([0.03]))
+        rows = np.zeros((0, 10)) if not held else eef_row(self.wish(now_ns)[None], np.array([[1.0, 0.0, 0.0, 0.0]]), np.array([self.width_m]))
         msg = ActionChunk(source=ActionChunk.SOURCE_OPERATOR, space=ActionChunk.SPACE_EEF_POSE, dt_s=0.1, next_within_s=0.2, deadman=held)
         msg.horizon, msg.width, msg.header.frame_id = len(rows), 10, "fr3_link0"
         msg.header.stamp = msg.observation_stamp = ns_to_stamp(now_ns)
@@ -254,10 +273,10 @@ class Stack:
 
         self.wish = lambda now_ns: self._towards(place(now_ns))
 
-    def go(self, place):
+    def go(self, place, within_m=0.03):
         """The operator takes the hand to ``place``."""
         self.wish = lambda now_ns: self._towards(place)
-        self.until(lambda: np.linalg.norm(place - self.here()) < 0.03, f"the arm at {place}, it is at {self.here()}")
+        self.until(lambda: np.linalg.norm(place - self.here()) < within_m, f"the arm at {place}, it is at {self.here()}")
 
     def _towards(self, place):
         """No further ahead than the guard lets a target be."""

@@ -15,7 +15,7 @@ from enum import IntEnum
 
 PORT, VERSION = 1338, 3
 _TIMEOUT_S = 1.0
-_HEADER, _STATE = struct.Struct("<HII"), struct.Struct("<IddBH")
+_HEADER, _CONNECTED, _STATE = struct.Struct("<HII"), struct.Struct("<HH"), struct.Struct("<IddBH")
 
 
 class Command(IntEnum):
@@ -71,13 +71,15 @@ class Hand:
             self._tcp = socket.create_connection((robot_ip, port), _TIMEOUT_S)
             self._tcp.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._send(Command.CONNECT, struct.pack("<HH", VERSION, self._udp.getsockname()[1]))
-            answer = self._receive(_HEADER.size + 4)
+            _, _, length = _HEADER.unpack(self._receive(_HEADER.size))
+            # An answer may be longer than what is read of it.
+            answer = self._receive(max(length - _HEADER.size, _CONNECTED.size))
         except OSError as error:
             self._udp.close()
             raise HandError(
                 f"no hand at {robot_ip}:{port} ({error}): mount it, choose it as the end effector in Desk, and activate FCI; it is tried again"
             ) from None
-        status, version = struct.unpack("<HH", answer[_HEADER.size :])
+        status, version = _CONNECTED.unpack_from(answer)
         if status != 0:
             self.close()
             raise HandError(f"the hand speaks version {version} of its protocol, this driver {VERSION}: update the robot's system")

@@ -47,6 +47,8 @@ class HandNode(Node):
         self._clock = Clock(clock_type=ClockType.STEADY_TIME)
         self._hand: Hand | None = None
         self._goal, self._retry_ns, self._said = 0, 0, ""
+        # The number of a stop, and that of the goal that it stops.
+        self._stopping = (0, 0)
         self._joints = self.create_publisher(JointState, "/franka_gripper/joint_states", 10)
         self.create_subscription(GripperCommand, "/cdp/gripper_command", self._on_command, QoSProfile(depth=1))
         self.create_service(Trigger, "/cdp/gripper/home", self._on_home)
@@ -71,7 +73,7 @@ class HandNode(Node):
         response.success, response.message = False, "the hand is not connected; nothing new is sent before the next new target"
         if self._hand is not None:
             try:
-                self._hand.stop()
+                self._stop(self._hand)
                 response.success, response.message = True, "the hand is told to stop; it moves again at the next new target"
             except HandError as error:
                 self._lost(error)
@@ -100,13 +102,19 @@ class HandNode(Node):
         for answer in hand.answers():
             if answer.number == self._goal:
                 self._end(answer.status)
+            elif self._goal and (answer.number, self._goal) == self._stopping:
+                # The hand says that it has stopped: what was under way has ended, whether or not it says so of the goal too.
+                self._end(Status.ABORTED)
         asked = self._core.step(self._now_ns())
         if isinstance(asked, Goal):
             self._goal = self._send(hand, asked)
         elif isinstance(asked, Cancel):
             if asked is Cancel.TOO_LONG:
                 self.get_logger().error(f"{self._core.running} is stopped after {self._config.goal_timeout_s} s")
-            hand.stop()
+            self._stop(hand)
+
+    def _stop(self, hand: Hand) -> None:
+        self._stopping = hand.stop(), self._goal
 
     def _send(self, hand: Hand, goal: Goal) -> int:
         self.get_logger().info(str(goal))

@@ -15,9 +15,10 @@ DEADLINE_S = 10.0
 class Server:
     """Accepts one hand's client; answers the connection, keeps the rest of what it gets."""
 
-    def __init__(self, status=0):
+    def __init__(self, status=0, padding=b""):
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port, self.status, self.requests = self._listener.getsockname()[1], status, []
+        self.padding = padding
         self._thread = threading.Thread(target=self._serve, daemon=True)
         self._thread.start()
 
@@ -29,7 +30,7 @@ class Server:
             if command == 0:
                 version, self.udp_port = struct.unpack("<HH", rest)
                 assert version == 3
-                self.client.sendall(struct.pack("<HIIHH", 0, number, 14, self.status, 3))
+                self.client.sendall(struct.pack("<HIIHH", 0, number, 14 + len(self.padding), self.status, 3) + self.padding)
             else:
                 self.requests.append((command, number, rest))
 
@@ -107,3 +108,14 @@ def test_another_version_and_no_hand_are_refused():
     server.close()
     with pytest.raises(HandError, match="no hand at"):
         Hand("127.0.0.1", server.port)
+
+
+def test_an_answer_to_the_connection_that_is_longer_does_not_spoil_the_next():
+    server = Server(padding=bytes(4))
+    hand = Hand("127.0.0.1", server.port)
+    number = hand.homing()
+    server.client.sendall(struct.pack("<HIIH", 1, number, 12, 0))
+    assert until(hand.answers) == [Answer(number, Status.SUCCESS)]
+    hand.close()
+    server._thread.join(DEADLINE_S)
+    server.close()

@@ -107,6 +107,27 @@ def test_widths_become_goals_and_the_way_is_told_and_a_lost_hand_is_found_again(
     until(lambda: ("grasp", 0.03, 30.0) in FakeHand.made[1].asked)
 
 
+class HandThatForgets(FakeHand):
+    """Answers a stop, and not the goal that is stopped."""
+
+    def grasp(self, width_m, speed_m_s, force_n, inner_m, outer_m):
+        self.asked.append(("grasp", width_m, force_n))
+        return len(self.asked)
+
+
+def test_a_goal_ends_with_the_stop_even_where_the_hand_says_no_more_of_it(bench, monkeypatch):
+    monkeypatch.setattr(hand_node, "Hand", HandThatForgets)
+    node, until = bench
+    command, stop = node.create_publisher(GripperCommand, "/cdp/gripper_command", 1), node.create_client(Trigger, "/cdp/gripper/stop")
+    until(lambda: FakeHand.made and command.get_subscription_count() and stop.service_is_ready())
+    command.publish(GripperCommand(width_m=0.02, max_effort_n=30.0))
+    until(lambda: ("grasp", 0.02, 30.0) in FakeHand.made[0].asked)
+    future = stop.call_async(Trigger.Request())
+    until(future.done)
+    command.publish(GripperCommand(width_m=0.05, max_effort_n=30.0))
+    until(lambda: ("grasp", 0.05, 30.0) in FakeHand.made[0].asked)
+
+
 def test_without_an_address_the_node_does_not_start():
     rclpy.init(args=[])
     try:

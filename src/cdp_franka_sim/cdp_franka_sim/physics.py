@@ -25,6 +25,7 @@ from cdp_franka_sim.camera import AgentCamera
 from cdp_franka_sim.config import SimConfig
 from cdp_franka_sim.controllers import CartesianImpedance, JointImpedance
 from cdp_franka_sim.tasks import Start, Task
+from cdp_franka_sim.tasks.judge import JUDGE_PERIOD_S, Judge
 
 TORQUE_LIMIT_NM = np.array([87.0, 87.0, 87.0, 87.0, 12.0, 12.0, 12.0])
 
@@ -33,8 +34,8 @@ READY_Q_RAD = np.array([0.0, -np.pi / 4, 0.0, -3 * np.pi / 4, 0.0, np.pi / 2, np
 HAND_DOWN = np.diag([1.0, -1.0, -1.0])
 
 _NS = 1_000_000_000
-# Success is judged and the controller's model is refreshed at the rate of commands, not at that of torques.
-_SLOW_PERIOD_S = 0.01
+# The controller's model is refreshed at the rate at which success is judged, that of commands, not at that of torques.
+_SLOW_PERIOD_S = JUDGE_PERIOD_S
 _SMALLEST_QUAT_NORM = 1e-6
 _IK_ITERATIONS = 200
 _IK_TOLERANCE = 1e-6
@@ -71,6 +72,7 @@ class FrankaSim:
     def __init__(self, task: Task, config: SimConfig | None = None) -> None:
         """Builds the scene and resets it with seed 0. Raises :class:`cdp_franka_sim.assets.AssetError` when the arm's model is not installed."""
         self.task = task
+        self._judge = Judge(task)
         self.config = config if config is not None else SimConfig()
         spec = scene.build_spec(self.config)
         task.add_to(spec)
@@ -104,7 +106,7 @@ class FrankaSim:
         self._place(self.task.reset(self.data, np.random.default_rng(seed)))
         self._torque = np.zeros(7)
         self._applied_nm = np.zeros(7)
-        self._satisfied_s = 0.0
+        self._judge.begin()
         self._steps = 0
         mujoco.mj_forward(self.model, self.data)
         self._follow_joints = False
@@ -152,7 +154,7 @@ class FrankaSim:
     def task_state(self) -> SimTaskState:
         """Ground truth now; success when the task's condition has held without a break for its dwell time."""
         return SimTaskState(
-            success=self._satisfied_s >= self.task.dwell_s - 0.5 * _SLOW_PERIOD_S,
+            success=self._judge.success,
             distance_m=self.task.distance_m(self.data),
             object_pose=self.task.object_pose(self.data),
             goal_pose=self.task.goal_pose(self.data),
@@ -203,7 +205,7 @@ class FrankaSim:
         self._time_ns += self._dt_ns
         self._steps += 1
         if self._steps % self._slow_steps == 0:
-            self._satisfied_s = self._satisfied_s + _SLOW_PERIOD_S if self.task.satisfied(self.data) else 0.0
+            self._judge.look(self.data)
 
     def _cartesian_torque(self, q: FloatArray, dq: FloatArray) -> FloatArray:
         mujoco.mj_jacSite(self.model, self.data, self._jacobian[:3], self._jacobian[3:], self._site)

@@ -47,11 +47,16 @@ def build_spec(config: SimConfig) -> Any:
     _set_actuators(spec, config)
     _set_contacts(spec)
     _add_frames(spec)
-    _add_table(spec)
-    _add_camera_and_light(spec, config)
+    add_surroundings(spec, config)
     for key in list(spec.keys):
         spec.delete(key)
     return spec
+
+
+def add_surroundings(spec: Any, config: SimConfig) -> None:
+    """Add table, floor, camera and light to the MjSpec ``spec`` of any arm that stands at the origin."""
+    _add_table(spec)
+    _add_camera_and_light(spec, config)
 
 
 def _locate_meshes(spec: Any, folder: Path, reduction: float) -> None:

@@ -36,7 +36,7 @@ def gripper_states(state: SimState, stamp: Time) -> JointState:
 
 def eef_pose(state: SimState, stamp: Time) -> PoseStamped:
     """Measured fr3_hand_tcp in fr3_link0."""
-    message = PoseStamped(pose=_pose([*state.eef_position_m, *state.eef_quat_xyzw]))
+    message = PoseStamped(pose=pose([*state.eef_position_m, *state.eef_quat_xyzw]))
     message.header.stamp, message.header.frame_id = stamp, BASE_FRAME
     return message
 
@@ -45,8 +45,8 @@ def task_state(name: str, seed: int, episode: int, task: SimTaskState, state: Si
     """Ground truth of the task at the instant of an image."""
     message = TaskState(task=name, seed=seed, episode=episode, success=task.success, distance_m=task.distance_m)
     message.header.stamp, message.header.frame_id = stamp, BASE_FRAME
-    message.object, message.goal = _pose(task.object_pose), _pose(task.goal_pose)
-    message.eef = _pose([*state.eef_position_m, *state.eef_quat_xyzw])
+    message.object, message.goal = pose(task.object_pose), pose(task.goal_pose)
+    message.eef = pose([*state.eef_position_m, *state.eef_quat_xyzw])
     return message
 
 
@@ -90,9 +90,10 @@ def joint_target(message: JointTrajectory) -> tuple[FloatArray, FloatArray]:
     return np.array([point.positions[i] for i in order]), np.array([point.velocities[i] for i in order])
 
 
-def _pose(values: ArrayLike) -> Pose:
+def pose(values: ArrayLike) -> Pose:
+    """Position and quaternion (7,) x y z [m] qx qy qz qw."""
     numbers = [float(v) for v in np.asarray(values, dtype=np.float64)]
-    pose = Pose()
-    pose.position.x, pose.position.y, pose.position.z = numbers[:3]
-    pose.orientation.x, pose.orientation.y, pose.orientation.z, pose.orientation.w = numbers[3:]
-    return pose
+    made = Pose()
+    made.position.x, made.position.y, made.position.z = numbers[:3]
+    made.orientation.x, made.orientation.y, made.orientation.z, made.orientation.w = numbers[3:]
+    return made
