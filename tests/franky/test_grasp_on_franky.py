@@ -4,6 +4,7 @@ import time
 
 import numpy as np
 import pytest
+from hand_goals import ends
 
 CUBE_M = 0.04
 CUBE_AT_M = np.array([0.45, -0.2, 0.0])
@@ -20,16 +21,6 @@ def scene(tmp_path_factory):
     made.start()
     yield made
     made.stop()
-
-
-def ends(hand, number, deadline_s=30.0):
-    end = time.monotonic() + deadline_s
-    while time.monotonic() < end:
-        for answer in hand.answers():
-            if answer.number == number:
-                return answer.status
-        time.sleep(0.01)
-    raise AssertionError(f"goal {number} did not end within {deadline_s} s")
 
 
 def told(hand, deadline_s=10.0):

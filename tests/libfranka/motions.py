@@ -1,11 +1,30 @@
 """What the operator does with the arm in these tests, and what counts as a jump."""
 
+from contextlib import contextmanager
+
 import numpy as np
 
 # Where the slide policy begins.
 START_M = np.array([0.45, 0.0, 0.2])
 # A hundredth of a second at 2.6 rad/s and at 0.5 m/s: more would be a jump. The guard allows half of each.
 JOINT_STEP, POSE_STEP_M = 0.026, 0.005
+
+
+@contextmanager
+def standing_at_the_start(folder, interface):
+    """Driver and guard, and the arm brought to where the policy begins: where franka-sim begins it is singular."""
+    from wire_stack import Stack
+
+    stack = Stack(folder, interface)
+    try:
+        stack.start_driver()
+        stack.start_guard()
+        stack.control()
+        stack.run(0.5)
+        from_start(stack)
+        yield stack
+    finally:
+        stack.close()
 
 
 def in_motion(stack):

@@ -3,6 +3,7 @@
 import time
 
 import pytest
+from hand_goals import ends
 
 from cdp_franka_driver.hand import Hand, Status
 
@@ -15,16 +16,6 @@ def server(tmp_path_factory):
     made.start()
     yield made
     made.stop()
-
-
-def ends(hand, number, deadline_s=20.0):
-    end = time.monotonic() + deadline_s
-    while time.monotonic() < end:
-        for answer in hand.answers():
-            if answer.number == number:
-                return answer.status
-        time.sleep(0.01)
-    raise AssertionError(f"goal {number} did not end within {deadline_s} s")
 
 
 def until(hand, condition, deadline_s=10.0):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from motions import from_start, in_motion, resumes
+from motions import from_start, in_motion, resumes, standing_at_the_start
 
 DURATION_S = float(os.environ.get("CDP_DURATION", "60"))
 ROOT = Path(__file__).resolve().parents[2]
@@ -30,19 +30,8 @@ def server(tmp_path_factory):
 
 @pytest.fixture(scope="module", params=["joint", "cartesian"])
 def stack(server, request, tmp_path_factory):
-    from wire_stack import Stack
-
-    made = Stack(tmp_path_factory.mktemp(request.param), request.param)
-    try:
-        made.start_driver()
-        made.start_guard()
-        made.control()
-        made.run(0.5)
-        # Where franka-sim begins the arm is singular.
-        from_start(made)
+    with standing_at_the_start(tmp_path_factory.mktemp(request.param), request.param) as made:
         yield made
-    finally:
-        made.close()
 
 
 @contextmanager

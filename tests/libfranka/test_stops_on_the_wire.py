@@ -5,7 +5,7 @@ import time
 import numpy as np
 import pytest
 from cdp_ros.stamps import stamp_to_ns
-from motions import from_start, in_motion, resumes
+from motions import in_motion, resumes, standing_at_the_start
 
 from cdp_franka_driver.problems import FIXES, Kind
 
@@ -32,18 +32,8 @@ def robot(tmp_path_factory):
 
 @pytest.fixture(scope="module", params=["joint", "cartesian"])
 def stack(robot, request, tmp_path_factory):
-    from wire_stack import Stack
-
-    made = Stack(tmp_path_factory.mktemp(request.param), request.param)
-    try:
-        made.start_driver()
-        made.start_guard()
-        made.control()
-        made.run(0.5)
-        from_start(made)
+    with standing_at_the_start(tmp_path_factory.mktemp(request.param), request.param) as made:
         yield made
-    finally:
-        made.close()
 
 
 @pytest.fixture(autouse=True)
