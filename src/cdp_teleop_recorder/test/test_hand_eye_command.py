@@ -4,6 +4,7 @@ import _thread
 import argparse
 import io
 import random
+import signal
 import threading
 import time
 from dataclasses import replace
@@ -200,18 +201,34 @@ def test_enter_takes_u_takes_back_q_ends(tmp_path, monkeypatch, capsys):
     assert "views, which has 2;" in capsys.readouterr().out
 
 
-def test_ctrl_c_keeps_the_views_and_says_how_to_go_on(tmp_path, monkeypatch):
+@pytest.fixture
+def ctrl_c():
+    """Python's own answer to SIGINT, whatever the process has for it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_ctrl_c_keeps_the_views_and_says_how_to_go_on(tmp_path, monkeypatch, ctrl_c):
+    ended = threading.Event()
+
     class Typed:
         def __iter__(self):
             yield "\n"
             deadline = time.monotonic() + 30
             while not (tmp_path / "views/view_01.yaml").exists() and time.monotonic() < deadline:
                 time.sleep(0.01)
-            _thread.interrupt_main()
+            # Again, as a person would: one that comes within a destructor is lost.
+            while not ended.is_set():
+                _thread.interrupt_main()
+                ended.wait(2.0)
 
     monkeypatch.setattr("sys.stdin", Typed())
     with MadeUp(tmp_path / "views"), pytest.raises(KeyboardInterrupt, match=r"views are kept: cdp hand-eye --from"):
-        run("--still-s", 0.1, "--image-topic", "/cam/image_raw", "--folder", tmp_path / "views")
+        try:
+            run("--still-s", 0.1, "--image-topic", "/cam/image_raw", "--folder", tmp_path / "views")
+        finally:
+            ended.set()
     assert (tmp_path / "views/view_01.png").exists()
 
 
