@@ -46,7 +46,10 @@ def stack(scene, request, tmp_path_factory):
 
 
 def bring_to_start(stack, start_m):
-    """As a person does between two episodes: up, over, down to the start; then the operator lets go."""
+    """As a person does between two episodes: recover from a reflex, up, over, down to the start; then the operator lets go."""
+    if stack.status["problem"] == "reflex":
+        answer = stack.recover()
+        assert answer.success, answer.message
     stack.control()
     stack.engage()
     here = stack.here()
