@@ -183,9 +183,6 @@ class Stack:
     def _on_desired(self, msg, position):
         self.desired.append((stamp_to_ns(msg.header.stamp), np.array(position)))
 
-    def _on_desired_pose(self, msg):
-        self._on_desired(msg, [msg.pose.position.x, msg.pose.position.y, msg.pose.position.z])
-
     @property
     def status(self):
         return self.statuses[-1][1] if self.statuses else {"phase": "", "problem": "", "reflexes": "", "process_id": "0"}

@@ -81,7 +81,11 @@ class Request:
 
 
 def open_encoder(model: Any, shapes: Mapping[str, tuple[int, ...]], compiled: Callable[[Any], Any], alike: float) -> Network:
-    """The encoder frame by frame where that computes the same, else as it is."""
+    """The encoder frame by frame where that computes the same, else as it is.
+
+    ``shapes``: of the inputs, image (1, To, 3, H, W) and lowdim (1, To, P). ``compiled`` compiles a model; ``alike``: by how much, relative and
+    absolute, the conditions (1, C) of both ways may differ.
+    """
     whole = Request(compiled(model), shapes)
     parts = split_encoder(model)
     if parts is None:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-FloatArray32 = NDArray[np.float32]
+Float32Array = NDArray[np.float32]
 
 IMAGE, LOWDIM = "image", "lowdim"
 
@@ -24,18 +24,18 @@ class FrameEncoder:
     """
 
     def __init__(
-        self, window: int, see: Callable[[FloatArray32], FloatArray32], fuse: Callable[[Sequence[FloatArray32], FloatArray32], FloatArray32]
+        self, window: int, see: Callable[[Float32Array], Float32Array], fuse: Callable[[Sequence[Float32Array], Float32Array], Float32Array]
     ) -> None:
         self._window, self._see, self._fuse = window, see, fuse
-        self._seen: list[tuple[FloatArray32, FloatArray32]] = []
+        self._seen: list[tuple[Float32Array, Float32Array]] = []
 
-    def __call__(self, inputs: Mapping[str, FloatArray32]) -> FloatArray32:
+    def __call__(self, inputs: Mapping[str, Float32Array]) -> Float32Array:
         """Condition of ``image`` (1, To, 3, H, W) and ``lowdim`` (1, To, P)."""
         image = inputs[IMAGE]
         features = [self.look(image[:, index : index + 1]) for index in range(self._window)]
         return self._fuse(features, inputs[LOWDIM])
 
-    def look(self, frame: FloatArray32) -> FloatArray32:
+    def look(self, frame: Float32Array) -> Float32Array:
         """Features of a frame (1, 1, 3, H, W), which the next windows will find in the memory."""
         known = next((features for pixels, features in self._seen if np.array_equal(pixels, frame)), None)
         if known is not None:
