@@ -22,7 +22,7 @@ class GuardConfig:
 
     workspace_x_m: tuple[float, float] = setting((0.25, 0.75), low=-1.0, high=1.0, help="range of the end effector, forward [m]")
     workspace_y_m: tuple[float, float] = setting((-0.40, 0.40), low=-1.0, high=1.0, help="range of the end effector, left [m]")
-    workspace_z_m: tuple[float, float] = setting((0.005, 0.60), low=-1.0, high=1.3, help="range of the end effector, up [m]")
+    workspace_z_m: tuple[float, float] = setting((0.012, 0.60), low=-1.0, high=1.3, help="range of the end effector, up [m]")
     table_z_m: float = setting(0.0, low=-1.0, high=1.0, help="height of the table; the end effector never goes below it [m]")
     workspace_tolerance_m: float = setting(0.01, low=0.0, high=0.05, help="a policy's target further outside the box than this is a fault [m]")
 

@@ -91,6 +91,9 @@ class EpisodeRunner(Node):
         success = ended == "success"
         recording = self._peers.finish_recording(success) if self.mode == "record" else ""
         self._peers.engaged(False)
+        if self.mode == "policy":
+            # Left active, it would move the arm as soon as anybody engages the guard again.
+            self._peers.policy_inactive()
         self._ear.sheet.end_episode(f"seed {seed}: {ended}", success)
         self._ear.forget()
         return EpisodeResult(seed, success, (end_ns - start_ns) / 1e9, task.distance_m, ended, recording, commands)

@@ -12,7 +12,7 @@ from cdp_franka_sim.tasks import make_task
 ACTION_PERIOD_S = 0.1
 COMMAND_PERIOD_S = 0.01
 LINEAR_SCALE_M_S = 0.20
-BOX_M = np.array([[0.25, -0.40, 0.005], [0.75, 0.40, 0.60]])
+BOX_M = np.array([[0.25, -0.40, 0.012], [0.75, 0.40, 0.60]])
 HAND_DOWN_XYZW = np.array([1.0, 0.0, 0.0, 0.0])
 
 

@@ -39,7 +39,7 @@ class TeleopConfig:
     closed_width_m: float = setting(0.0, low=0.0, high=0.2, help="gripper width when closed [m]")
     workspace_x_m: tuple[float, float] = setting((0.25, 0.75), low=-1.0, high=1.0, help="range of the target, forward [m]")
     workspace_y_m: tuple[float, float] = setting((-0.40, 0.40), low=-1.0, high=1.0, help="range of the target, left [m]")
-    workspace_z_m: tuple[float, float] = setting((0.005, 0.60), low=-1.0, high=1.3, help="range of the target, up [m]")
+    workspace_z_m: tuple[float, float] = setting((0.012, 0.60), low=-1.0, high=1.3, help="range of the target, up [m]")
     table_z_m: float = setting(0.0, low=-1.0, high=1.0, help="height of the table; the target never goes below it [m]")
 
     def __post_init__(self) -> None:

@@ -1,0 +1,67 @@
+"""The order in which an episode asks its peers, which are recorded here instead of asked."""
+
+import random
+import threading
+from types import SimpleNamespace
+
+import pytest
+
+rclpy = pytest.importorskip("rclpy")
+
+from cdp_ros.stamps import ns_to_stamp  # noqa: E402
+
+from cdp_franka_sim import episode_runner  # noqa: E402
+
+
+class Peers:
+    """Writes down what is asked."""
+
+    def __init__(self, node, recording, stop):
+        self.asked = []
+
+    def until(self, condition, deadline_s, what):
+        assert condition()
+
+    def policy_inactive(self):
+        self.asked.append("policy inactive")
+
+    def policy_active(self):
+        self.asked.append("policy active")
+
+    def engaged(self, wanted):
+        self.asked.append("engaged" if wanted else "disengaged")
+
+    def reset(self, seed, hold):
+        self.asked.append(f"scene {seed}")
+        return 1_000_000_000
+
+    def spin(self):
+        pass
+
+
+@pytest.fixture
+def runner(tmp_path, monkeypatch):
+    monkeypatch.setattr(episode_runner, "Peers", Peers)
+    rclpy.init(args=["--ros-args", "-p", f"output:={tmp_path}"], domain_id=random.SystemRandom().randint(1, 100))
+    made = episode_runner.EpisodeRunner(threading.Event())
+    yield made
+    made.destroy_node()
+    rclpy.shutdown()
+
+
+def test_no_policy_is_left_active_after_an_episode(runner):
+    """Catches a policy that moves the arm as soon as somebody engages the guard after the episodes."""
+    ear = runner._ear
+    ear.task = SimpleNamespace(header=SimpleNamespace(stamp=ns_to_stamp(2_000_000_000)), success=True, distance_m=0.01)
+    ear.guard = SimpleNamespace(state=0, message="")
+    result = runner._episode(7)
+    assert result.success
+    assert runner._peers.asked == [
+        "policy inactive",
+        "disengaged",
+        "scene 7",
+        "policy active",
+        "engaged",
+        "disengaged",
+        "policy inactive",
+    ]
