@@ -261,7 +261,7 @@ def test_a_policy_target_outside_the_box_is_a_fault_that_names_axis_and_excess()
     bench.act(low - [0, 0, 0.03])
     out = bench.run(300)
     assert (out.state, out.reason) == (State.FAULT, Reason.WORKSPACE)
-    assert "z = -0.0250 m is 0.0300 m outside" in out.message
+    assert "z = -0.0180 m is 0.0300 m outside" in out.message
     assert_within_limits(bench.outputs, bench.config)
 
 
