@@ -68,10 +68,11 @@ class Bench:
             if package not in missing:
                 self._package(package, executables)
         share = self.prefix / "share/cdp_policy_node"
-        (share / "launch").symlink_to(ROOT / "launch")
-        (share / "config").mkdir()
-        for path in (ROOT / "config").iterdir():
-            (share / "config" / path.name).symlink_to(path)
+        # Files one by one: the genuine `ros2 launch` looks into no folder that is a link.
+        for folder in ("launch", "config"):
+            (share / folder).mkdir()
+            for path in (ROOT / folder).iterdir():
+                (share / folder / path.name).symlink_to(path)
         driver = share / "config/driver.yaml"
         if not driver.exists():
             driver.write_text("/**: {ros__parameters: {}}\n")
