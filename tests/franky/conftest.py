@@ -13,5 +13,16 @@ def table(request):
     return rows(request.config)
 
 
+@pytest.fixture(scope="module")
+def scene(request, tmp_path_factory):
+    """The server with the scene that the module names, SCENE."""
+    from franky_stack import Scene
+
+    made = Scene(tmp_path_factory.mktemp(request.module.SCENE), request.module.SCENE)
+    made.start()
+    yield made
+    made.stop()
+
+
 def pytest_terminal_summary(terminalreporter, config):
     print_rows(terminalreporter, config)

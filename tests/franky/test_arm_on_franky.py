@@ -20,17 +20,9 @@ THRESHOLDS = {
     "cartesian_reflex": ("collision_torque_nm:=[100.0,100.0,100.0,100.0,100.0,100.0,100.0]", "collision_force_n:=[15.0,15.0,15.0,50.0,50.0,50.0]"),
 }
 
+SCENE = "bench"
+
 pytestmark = pytest.mark.timeout(1200)
-
-
-@pytest.fixture(scope="module")
-def scene(tmp_path_factory):
-    from franky_stack import Scene
-
-    made = Scene(tmp_path_factory.mktemp("bench"), "bench")
-    made.start()
-    yield made
-    made.stop()
 
 
 @pytest.fixture(scope="module", params=["joint", "cartesian"])

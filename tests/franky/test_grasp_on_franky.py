@@ -10,17 +10,9 @@ CUBE_M = 0.04
 CUBE_AT_M = np.array([0.45, -0.2, 0.0])
 ABOVE_M, AROUND_M = CUBE_AT_M + np.array([0.0, 0.0, 0.15]), CUBE_AT_M + np.array([0.0, 0.0, 0.02])
 
+SCENE = "bench"
+
 pytestmark = pytest.mark.timeout(1200)
-
-
-@pytest.fixture(scope="module")
-def scene(tmp_path_factory):
-    from franky_stack import Scene
-
-    made = Scene(tmp_path_factory.mktemp("bench"), "bench")
-    made.start()
-    yield made
-    made.stop()
 
 
 def told(hand, deadline_s=10.0):

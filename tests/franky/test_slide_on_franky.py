@@ -16,17 +16,9 @@ RUNNER = "import sys; from cdp_franka_sim.episode_runner import main; sys.exit(m
 ROOT = Path(__file__).resolve().parents[2]
 OUT = Path(os.environ.get("CDP_OUT", ROOT / "runs/franky/slide"))
 
+SCENE = "slide"
+
 pytestmark = pytest.mark.timeout(600 * EPISODES + 600)
-
-
-@pytest.fixture(scope="module")
-def scene(tmp_path_factory):
-    from franky_stack import Scene
-
-    made = Scene(tmp_path_factory.mktemp("slide"), "slide")
-    made.start()
-    yield made
-    made.stop()
 
 
 @pytest.fixture(params=["joint", "cartesian"])
