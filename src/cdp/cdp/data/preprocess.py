@@ -36,7 +36,7 @@ def resize_image(rgb: Image, size: int) -> Image:
         return np.array(rgb)
     lines, rest = divmod(height, size)
     if rest == 0 and 1 < lines <= _SUMMED:
-        # The same mean in less time: whole lines are added first, which leaves OpenCV a fraction of the pixels. 16 bits hold the sums, at half the cost of floats.
+        # The same mean in less time: whole lines are added first, which leaves OpenCV a fraction of the pixels. To add 16 bits costs half of floats.
         summed = np.add.reduce(rgb.reshape(size, lines, 3 * width), axis=1, dtype=np.uint16).reshape(size, width, 3)
         squashed = cv2.resize(summed.astype(np.float32), (size, size), interpolation=cv2.INTER_AREA)
         return np.asarray(np.rint(squashed * np.float32(1 / lines)), dtype=np.uint8)

@@ -21,8 +21,8 @@ IMAGE, LOWDIM = "image", "lowdim"
 class FrameEncoder:
     """The network that ``see`` and ``fuse`` make together, with a memory of one window. Not thread-safe.
 
-    ``see``: image (1, 1, H, W, 3) uint8 -> features, an array of its own. ``fuse``: the features of the To frames, oldest first, and lowdim (1, To, P) ->
-    condition (1, C). The features of a frame depend on its pixels alone and are found again by these, so the memory changes no result.
+    ``see``: image (1, 1, H, W, 3) uint8 -> features, an array of its own. ``fuse``: the features of the To frames, oldest first, and lowdim
+    (1, To, P) -> condition (1, C). The features of a frame depend on its pixels alone and are found again by these, so the memory changes no result.
     """
 
     def __init__(

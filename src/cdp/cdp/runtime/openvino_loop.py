@@ -34,7 +34,8 @@ def sampling_loop(model: Any, steps: int) -> Any:
     shape = list(state.get_output_shape(0))
     step, before = opset13.parameter([1, 3], np.float32), opset13.parameter(shape, np.float32)
     r, c, extrapolation = (
-        opset13.reshape(each, opset13.constant(np.ones(len(shape), dtype=np.int64)), False) for each in opset13.split(step, opset13.constant(1), 3).outputs()
+        opset13.reshape(each, opset13.constant(np.ones(len(shape), dtype=np.int64)), False)
+        for each in opset13.split(step, opset13.constant(1), 3).outputs()
     )
     clean = body.get_results()[0].input_value(0)
     target = opset13.add(clean, opset13.multiply(extrapolation, opset13.subtract(clean, before)))

@@ -1,4 +1,4 @@
-"""Encoder and denoiser from their graphs: each in the quickest form that computes what the whole network computes, which is tried when it is loaded."""
+"""Encoder and denoiser from their graphs, each in the quickest form that computes what the whole network does; that is tried when it is loaded."""
 
 from __future__ import annotations
 
@@ -17,6 +17,9 @@ from cdp.runtime.openvino_loop import sampling_loop
 from cdp.runtime.openvino_norms import fuse_norms
 from cdp.runtime.openvino_split import CONDITION, STATE, TIME, SplitDenoiser, split_denoiser
 from cdp.runtime.sampled import COEFFICIENTS, SampledDenoiser
+
+# Of a trial: the one that uses all coefficients of a step.
+_SOLVER = "dpmpp_2m"
 
 Compile = Callable[[Any], Any]
 Shapes = Mapping[str, tuple[int, ...]]
@@ -59,7 +62,7 @@ def open_encoder(model: Any, shapes: Shapes, compiled: Compile, alike: float) ->
     made = FrameEncoder(frames, lambda image: seer({IMAGE: image}), lambda seen, lowdim: fuser({FEATURES: np.concatenate(seen), LOWDIM: lowdim}))
     # A backbone of the user's own may do with its batch what ours does not.
     draw = np.random.default_rng(0)
-    trial = {
+    trial: dict[str, NDArray[Any]] = {
         IMAGE: draw.integers(0, 256, (1, frames, *frame[2:]), dtype=np.uint8),
         LOWDIM: draw.random(shapes[LOWDIM], dtype=np.float32),
     }
@@ -79,18 +82,20 @@ def open_denoiser(model: Any, shapes: Shapes, compiled: Compile, alike: float, s
     noise, condition = (draw.standard_normal(shapes[name], dtype=np.float32) for name in (STATE, CONDITION))
     path = Schedule()
 
-    def close(found: NDArray[np.float32], network: Network) -> bool:
-        expected = sample(lambda x, t: network({STATE: x, TIME: t, CONDITION: condition}), noise, steps, "dpmpp_2m", path)
-        return np.allclose(found, expected, rtol=alike, atol=alike)
+    def chunk(network: Network) -> NDArray[np.float32]:
+        def denoise(x: Any, t: Any) -> Any:
+            return network({STATE: x, TIME: t, CONDITION: condition})
 
+        return np.asarray(sample(denoise, noise, steps, _SOLVER, path))
+
+    expected = chunk(whole)
     fused = model.clone()
     fuse_norms(fused)
     for graph in (fused, model):
         parts = split_denoiser(graph)
         once: Network = Request(compiled(graph), shapes) if parts is None else SplitDenoiser(compiled(parts[0]), compiled(parts[1]), parts[2])
-        if not close(sample(lambda x, t, once=once: once({STATE: x, TIME: t, CONDITION: condition}), noise, steps, "dpmpp_2m", path), whole):
-            continue
-        loop = Request(compiled(sampling_loop(graph, steps)), {**shapes, TIME: (steps,), COEFFICIENTS: (steps, 3)})
-        made = SampledDenoiser(once, loop, steps)
-        return made if close(made.sample(noise, condition, "dpmpp_2m", path), whole) else once
+        if np.allclose(chunk(once), expected, rtol=alike, atol=alike):
+            loop = Request(compiled(sampling_loop(graph, steps)), {**shapes, TIME: (steps,), COEFFICIENTS: (steps, 3)})
+            made = SampledDenoiser(once, loop, steps)
+            return made if np.allclose(made.sample(noise, condition, _SOLVER, path), expected, rtol=alike, atol=alike) else once
     return whole
