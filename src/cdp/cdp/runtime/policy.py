@@ -15,7 +15,7 @@ from cdp.config import ConfigError, from_mapping, to_mapping
 from cdp.data.window import WindowArrays
 from cdp.diffusion.inpaint import guided
 from cdp.diffusion.sampler import sample
-from cdp.geometry import FloatArray, matrix_to_rot6d, rot6d_to_matrix
+from cdp.geometry import FloatArray, orthonormal_rot6d
 from cdp.runtime.config import CHANGEABLE, WARM, ZERO, RuntimeConfig
 from cdp.runtime.errors import InferenceError
 from cdp.runtime.frames import FrameEncoder
@@ -203,7 +203,7 @@ class PolicyRuntime:
             raise InferenceError("the policy predicted NaN or infinity: no action was sent; check the observations' range and the bundle's report")
         rows = self.bundle.stats.action.denormalise(normalised)
         try:
-            rows[:, ROT6D] = matrix_to_rot6d(rot6d_to_matrix(rows[:, ROT6D]))
+            rows[:, ROT6D] = orthonormal_rot6d(rows[:, ROT6D])
         except ValueError as error:
             raise InferenceError(f"the policy predicted no rotation ({error}): no action was sent; check the bundle's report") from None
         rows[:, GRIPPER] = np.clip(gripper_to_width_m(rows[:, GRIPPER]), 0.0, GRIPPER_MAX_WIDTH_M)
