@@ -59,6 +59,11 @@ def recommended_bundle(folder: Path, seed: int) -> Bundle:
     observation = ObservationSpec(lowdim_keys=("robot0_eef_pos", "robot0_eef_rot6d", "robot0_gripper_qpos"))
     config = NetworkConfig(EncoderConfig(blocks=(1, 1, 1, 1), width=32), DenoiserConfig(kind="dit", width=192, depth=4, heads=4))
     policy = build_policy(config, lowdim_width=observation.lowdim_width, action_width=ACTION_WIDTH, window=observation.window, horizon=HORIZON).eval()
+    # Training begins with some matrices at zero. Left so, an engine sees that they are equal and computes with one of them.
+    with torch.no_grad():
+        for weight in policy.parameters():
+            if not weight.any():
+                weight.normal_(std=0.02)
     centre = np.array([0.5, 0.0, 0.2, 1.0, 0.0, 0.0, 0.0, -1.0, 0.0, 0.0])
     half = np.array([0.05] * 3 + [0.02] * 6 + [1.0])
     stats = Stats(MinMax(centre - half, centre + half), MinMax(-np.ones(observation.lowdim_width), np.ones(observation.lowdim_width)))

@@ -18,12 +18,16 @@ def quat_to_matrix(quat_xyzw: ArrayLike) -> FloatArray:
     if not np.all(norm > 1e-9):
         raise ValueError("a zero quaternion is no rotation")
     x, y, z, w = np.moveaxis(q / norm, -1, 0)
-    rows = [
-        [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
-        [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
-        [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
-    ]
-    return np.stack([np.stack(r, axis=-1) for r in rows], axis=-2)
+    rows = (
+        (1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)),
+        (2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)),
+        (2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)),
+    )
+    matrix = np.empty((*q.shape[:-1], 3, 3))
+    for i, row in enumerate(rows):
+        for j, value in enumerate(row):
+            matrix[..., i, j] = value
+    return matrix
 
 
 def matrix_to_quat(matrix: ArrayLike) -> FloatArray:
@@ -50,8 +54,8 @@ def matrix_to_rot6d(matrix: ArrayLike) -> FloatArray:
     return np.concatenate([m[..., :, 0], m[..., :, 1]], axis=-1)
 
 
-def rot6d_to_matrix(rot6d: ArrayLike) -> FloatArray:
-    """Rotation matrices (..., 3, 3) of 6-D rotations (..., 6) by Gram-Schmidt. Raises ValueError where the two columns do not span a plane."""
+def orthonormal_rot6d(rot6d: ArrayLike) -> FloatArray:
+    """6-D rotations (..., 6) with orthonormal columns by Gram-Schmidt. Raises ValueError where the two columns do not span a plane."""
     r = np.asarray(rot6d, dtype=np.float64)
     a, b = r[..., :3], r[..., 3:]
     norm_a = np.linalg.norm(a, axis=-1, keepdims=True)
@@ -62,7 +66,13 @@ def rot6d_to_matrix(rot6d: ArrayLike) -> FloatArray:
     norm_b = np.linalg.norm(b, axis=-1, keepdims=True)
     if not np.all(norm_b > 1e-6):
         raise ValueError("a 6-D rotation with parallel columns is no rotation")
-    y = b / norm_b
+    return np.concatenate([x, b / norm_b], axis=-1)
+
+
+def rot6d_to_matrix(rot6d: ArrayLike) -> FloatArray:
+    """Rotation matrices (..., 3, 3) of 6-D rotations (..., 6); raises as :func:`orthonormal_rot6d` does."""
+    columns = orthonormal_rot6d(rot6d)
+    x, y = columns[..., :3], columns[..., 3:]
     matrix = np.empty((*x.shape, 3))
     matrix[..., 0], matrix[..., 1] = x, y
     # np.cross costs as much as all of the rest.

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from cdp.bundle.reader import Bundle
 from cdp.runtime.config import RuntimeConfig
 from cdp.runtime.errors import InferenceError
-from cdp.runtime.networks import Engine, Network, Part, absent, first_line
+from cdp.runtime.networks import Engine, Network, Part, absent, first_line, of_pixels
 
 #: Providers in the order in which ONNX Runtime gives them the graph; what one cannot run falls to the next.
 _PROVIDERS = {
@@ -49,7 +49,7 @@ def open_engine(bundle: Bundle, config: RuntimeConfig) -> Engine:
         def run(inputs: Mapping[str, NDArray[np.float32]]) -> NDArray[np.float32]:
             return np.asarray(session.run(None, dict(inputs))[0], dtype=np.float32)
 
-        return run
+        return of_pixels(run) if part == "encoder" else run
 
     return Engine(load, config.provider, "fp32")
 

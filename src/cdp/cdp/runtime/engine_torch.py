@@ -11,7 +11,7 @@ from cdp.bundle.errors import BundleError
 from cdp.bundle.reader import Bundle
 from cdp.runtime.config import RuntimeConfig
 from cdp.runtime.errors import InferenceError
-from cdp.runtime.networks import Engine, Network, Part, absent
+from cdp.runtime.networks import Engine, Network, Part, absent, of_pixels
 
 
 def open_engine(bundle: Bundle, config: RuntimeConfig) -> Engine:
@@ -35,6 +35,6 @@ def open_engine(bundle: Bundle, config: RuntimeConfig) -> Engine:
             with torch.inference_mode():
                 return np.asarray(module(*(torch.from_numpy(np.ascontiguousarray(inputs[name])) for name in names)).numpy(), dtype=np.float32)
 
-        return run
+        return of_pixels(run) if part == "encoder" else run
 
     return Engine(load, "cpu", "fp32")

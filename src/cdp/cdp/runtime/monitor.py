@@ -123,8 +123,7 @@ class SamplerMonitor:
 
     def encode(self, window: WindowArrays) -> NDArray[np.float32]:
         """Condition (1, C) of a window: image (To, S, S, 3) uint8, lowdim (To, P) float32 normalised."""
-        image = np.ascontiguousarray(window["image"].transpose(0, 3, 1, 2), dtype=np.float32) / np.float32(255.0)
-        return self._encoder({"image": image[None], "lowdim": np.ascontiguousarray(window["lowdim"], dtype=np.float32)[None]})
+        return self._encoder({"image": window["image"][None], "lowdim": np.ascontiguousarray(window["lowdim"], dtype=np.float32)[None]})
 
     def read(self, window: WindowArrays) -> MonitorReading:
         """The reading of one window."""

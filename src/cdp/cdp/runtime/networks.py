@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cdp.bundle.reader import Bundle
 from cdp.runtime.config import RuntimeConfig
+from cdp.runtime.frames import IMAGE
 
-Network = Callable[[Mapping[str, NDArray[np.float32]]], NDArray[np.float32]]
-"""Inputs by name -> the only output, an array of its own."""
+Network = Callable[[Mapping[str, NDArray[Any]]], NDArray[np.float32]]
+"""Inputs by name -> the only output, an array of its own. Float32, but for the encoder's ``image``: pixels (1, To, H, W, 3) uint8."""
 
 Part = Literal["encoder", "denoiser"]
 Load = Callable[[Part, Mapping[str, tuple[int, ...]]], Network]
@@ -24,7 +25,7 @@ _INSTALL = "install it (pip install {0}) or set the backend to {1}"
 
 @dataclass(frozen=True)
 class Engine:
-    """What runs the networks of one bundle. ``load(part, shapes)`` gives a network for inputs of exactly ``shapes``."""
+    """What runs the networks of one bundle. ``load(part, shapes)`` gives a network for inputs that the exported one sees in exactly ``shapes``."""
 
     load: Load
     provider: str
@@ -39,6 +40,17 @@ def open_engine(bundle: Bundle, config: RuntimeConfig) -> Engine:
     Raises :class:`cdp.runtime.InferenceError`, here or in ``load``, where the backend is absent or refuses a network.
     """
     return cast(Engine, import_module(f"cdp.runtime.engine_{config.backend}").open_engine(bundle, config))
+
+
+def of_pixels(network: Network) -> Network:
+    """An encoder of ``image`` (1, To, H, W, 3) uint8, by one that takes it as (1, To, 3, H, W) float32 in [0, 1]."""
+
+    def run(inputs: Mapping[str, NDArray[Any]]) -> NDArray[np.float32]:
+        image = np.ascontiguousarray(inputs[IMAGE].transpose(0, 1, 4, 2, 3), dtype=np.float32)
+        image /= np.float32(255.0)
+        return network({**inputs, IMAGE: image})
+
+    return run
 
 
 def absent(backend: str, other: str, error: ImportError) -> str:

@@ -15,7 +15,7 @@ FEATURES = "features"
 def split_encoder(model: Any) -> tuple[Any, Any] | None:
     """(see, fuse) of an encoder with inputs of fixed shapes: ``image`` (1, To, 3, H, W), in whose graph the frames are a batch of To.
 
-    ``see``: ``image`` (1, 1, 3, H, W) -> features (1, ...). ``fuse``: ``features`` (To, ...) and the other inputs -> the encoder's output. None
+    ``see``: ``image`` (1, 1, H, W, 3) uint8 -> features (1, ...). ``fuse``: ``features`` (To, ...) and the other inputs -> the encoder's output. None
     where there is one frame, or no such place in the graph. Whether both together compute the same is for the caller to try.
     """
     image = parameters(model)[IMAGE].get_output_shape(0)
@@ -50,7 +50,7 @@ def _joint(model: Any) -> Any | None:
 
 
 def _of_one_frame(model: Any, joint: Any, image: list[int]) -> Any | None:
-    from openvino import Model, PartialShape, opset13
+    from openvino import Model, opset13
 
     features = joint.input_value(0)
     frames = image[1]
@@ -64,9 +64,16 @@ def _of_one_frame(model: Any, joint: Any, image: list[int]) -> Any | None:
                 if shape[0] == frames:
                     shape[0] = 1
                     op.input(1).replace_source_output(opset13.constant(shape).output(0))
-    parameter.set_partial_shape(PartialShape([image[0], 1, *image[2:]]))
+    channels, height, width = image[2:]
+    # The networks' layout has the channels last too: as pixels a frame needs no copy in another order.
+    pixels = opset13.parameter([image[0], 1, height, width, channels], np.uint8, name=IMAGE)
+    pixels.output(0).set_names({IMAGE})
+    unit = opset13.divide(opset13.convert(pixels, "f32"), opset13.constant(np.float32(255.0)))
+    seen = opset13.transpose(unit, opset13.constant(np.array([0, 1, 4, 2, 3])))
+    for consumer in list(parameter.output(0).get_target_inputs()):
+        consumer.replace_source_output(seen.output(0))
     try:
-        made = Model([opset13.result(features)], [parameter], "see")
+        made = Model([opset13.result(features)], [pixels], "see")
         made.validate_nodes_and_infer_types()
     except RuntimeError:
         return None

@@ -15,11 +15,12 @@ from cdp.config import ConfigError, from_mapping, to_mapping
 from cdp.data.window import WindowArrays
 from cdp.diffusion.inpaint import guided
 from cdp.diffusion.sampler import sample
-from cdp.geometry import FloatArray, matrix_to_rot6d, rot6d_to_matrix
+from cdp.geometry import FloatArray, orthonormal_rot6d
 from cdp.runtime.config import CHANGEABLE, WARM, ZERO, RuntimeConfig
 from cdp.runtime.errors import InferenceError
 from cdp.runtime.frames import FrameEncoder
 from cdp.runtime.networks import open_engine
+from cdp.runtime.sampled import SampledDenoiser
 
 _WARM_UP_CHUNKS = 3
 
@@ -133,7 +134,7 @@ class PolicyRuntime:
     def look(self, frame: NDArray[np.uint8]) -> None:
         """Look at a frame (S, S, 3) ahead of the chunk in whose window it will be, where the engine remembers frames. No chunk changes by it."""
         if isinstance(self._encoder, FrameEncoder):
-            self._encoder.look(_pixels(frame[None]))
+            self._encoder.look(frame[None, None])
 
     def act(self, window: WindowArrays, overlap: Overlap | None = None, given: Given | None = None) -> ActionPrediction:
         """The chunk for one window: image (To, S, S, 3) uint8, lowdim (To, P) float32 normalised.
@@ -175,7 +176,7 @@ class PolicyRuntime:
         return np.asarray(path.noised(overlap.values[None], noise, level), dtype=np.float32), level
 
     def _encode(self, window: WindowArrays) -> NDArray[np.float32]:
-        return self._encoder({"image": _pixels(window["image"]), "lowdim": np.ascontiguousarray(window["lowdim"], dtype=np.float32)[None]})
+        return self._encoder({"image": window["image"][None], "lowdim": np.ascontiguousarray(window["lowdim"], dtype=np.float32)[None]})
 
     def _sample(
         self,
@@ -187,6 +188,8 @@ class PolicyRuntime:
     ) -> NDArray[np.float32]:
         path = self.bundle.policy.schedule
         steps, solver = self._sampler(config)
+        if given is None and isinstance(self._denoiser, SampledDenoiser) and self._denoiser.steps == steps:
+            return self._denoiser.sample(noise, condition, solver, path, level)
 
         def denoise(x: Any, t: Any) -> Any:
             return self._denoiser({"x": x, "t": t, "cond": condition})
@@ -200,15 +203,8 @@ class PolicyRuntime:
             raise InferenceError("the policy predicted NaN or infinity: no action was sent; check the observations' range and the bundle's report")
         rows = self.bundle.stats.action.denormalise(normalised)
         try:
-            rows[:, ROT6D] = matrix_to_rot6d(rot6d_to_matrix(rows[:, ROT6D]))
+            rows[:, ROT6D] = orthonormal_rot6d(rows[:, ROT6D])
         except ValueError as error:
             raise InferenceError(f"the policy predicted no rotation ({error}): no action was sent; check the bundle's report") from None
         rows[:, GRIPPER] = np.clip(gripper_to_width_m(rows[:, GRIPPER]), 0.0, GRIPPER_MAX_WIDTH_M)
         return rows
-
-
-def _pixels(frames: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Input (1, N, 3, S, S) in [0, 1] of an encoder, of frames (N, S, S, 3)."""
-    image: NDArray[np.float32] = np.ascontiguousarray(frames.transpose(0, 3, 1, 2), dtype=np.float32)
-    image /= np.float32(255.0)
-    return image[None]
