@@ -128,7 +128,10 @@ def variants(folder: Path, threads: int, seed: int) -> dict[str, Callable[[], fl
 
 
 def time_chunks(timed: dict[str, Callable[[], float]], chunks: int) -> dict[str, list[float]]:
-    """Times [ms] of ``chunks`` chunks of each variant, and of as many probes, in turns."""
+    """Times [ms] of ``chunks`` chunks of each variant, and of as many probes, in turns.
+
+    The first of a turn is not counted: it finds another policy's weights in the cache, and a robot has one policy.
+    """
     turns = {**timed, "probe": probe}
     for once in turns.values():
         for _ in range(WARM_UP):
@@ -136,6 +139,7 @@ def time_chunks(timed: dict[str, Callable[[], float]], chunks: int) -> dict[str,
     times: dict[str, list[float]] = {name: [] for name in turns}
     for begin in tqdm(range(0, chunks, BLOCK), desc=f"turns of {BLOCK} chunks", mininterval=1.0):
         for name, once in turns.items():
+            once()
             times[name] += [once() for _ in range(min(BLOCK, chunks - begin))]
     return times
 

@@ -13,9 +13,6 @@ from cdp.geometry import FloatArray, matrix_to_rot6d, quat_to_matrix
 
 Image = NDArray[np.uint8]
 
-# As many lines of 8 bits as 16 bits can add up.
-_SUMMED = 0xFFFF // 0xFF
-
 
 class ObservationError(ValueError):
     """An observation that is refused: wrong shape, not finite, or no rotation. The message names the stream."""
@@ -35,10 +32,12 @@ def resize_image(rgb: Image, size: int) -> Image:
     if height == width == size:
         return np.array(rgb)
     lines, rest = divmod(height, size)
-    if rest == 0 and 1 < lines <= _SUMMED:
-        # The same mean in less time: whole lines are added first, which leaves OpenCV a fraction of the pixels. To add 16 bits costs half of floats.
-        summed = np.add.reduce(rgb.reshape(size, lines, 3 * width), axis=1, dtype=np.uint16).reshape(size, width, 3)
-        squashed = cv2.resize(summed.astype(np.float32), (size, size), interpolation=cv2.INTER_AREA)
+    if rest == 0 and lines > 1:
+        # The same mean in less time: whole lines are added first, which leaves a fraction of the pixels to be resized. Sums of integers are exact.
+        whole, summed = rgb.reshape(size, lines, 3 * width), np.zeros((size, 3 * width), dtype=np.float32)
+        for line in range(lines):
+            cv2.accumulate(whole[:, line], summed)
+        squashed = cv2.resize(summed.reshape(size, width, 3), (size, size), interpolation=cv2.INTER_AREA)
         return np.asarray(np.rint(squashed * np.float32(1 / lines)), dtype=np.uint8)
     return np.asarray(cv2.resize(np.ascontiguousarray(rgb), (size, size), interpolation=cv2.INTER_AREA), dtype=np.uint8)
 
