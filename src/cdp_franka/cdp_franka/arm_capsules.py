@@ -55,8 +55,13 @@ HAND_SHAPE = Box((0.0, -0.0015, 0.020), (0.035, 0.1055, 0.049))
 # Both fingers at any opening, down to their tips.
 FINGERS_SHAPE = Box((0.0, 0.0, 0.0855), (0.014, 0.070, 0.0305))
 
-HAND_INDEX, FINGERS_INDEX = 8, 9
-PART_NAMES = (*(f"link{i}" for i in range(8)), "the hand", "the fingers")
+# The fingers' last 2 cm, exactly, for the table, which they come close to; across them, to either side: half of the opening, and a finger's thickness.
+TIPS_CENTRE_M, TIPS_HALF_M = (0.0, 0.0, 0.1032), (0.0091, 0.0091)
+FINGER_THICKNESS_M = 0.0157
+WIDEST_M = 0.08
+
+HAND_INDEX, FINGERS_INDEX, TIPS_INDEX = 8, 9, 10
+PART_NAMES = (*(f"link{i}" for i in range(8)), "the hand", "the fingers", "the fingertips")
 # Neighbours in the chain touch by construction, and so do the wrist's parts two apart; those pairs cannot meet otherwise within the joint limits.
 _APART = 3
 _UNCHECKED = {(4, 7), (5, 8), (5, 9)}
@@ -65,8 +70,8 @@ _SIGHT_M = 0.15
 
 def pairs() -> list[tuple[int, int]]:
     """Parts that are checked against one another, by index in ``PART_NAMES``."""
-    chain = [min(i, 7) for i in range(len(PART_NAMES))]
-    return [(a, b) for a in range(10) for b in range(a + 1, 10) if chain[b] - chain[a] >= _APART - (b > 7) and (a, b) not in _UNCHECKED]
+    chain = [min(i, 7) for i in range(TIPS_INDEX)]
+    return [(a, b) for a in range(TIPS_INDEX) for b in range(a + 1, TIPS_INDEX) if chain[b] - chain[a] >= _APART - (b > 7) and (a, b) not in _UNCHECKED]
 
 
 @dataclass(frozen=True)
@@ -81,25 +86,27 @@ class ArmModel:
     """Distances of the arm to itself and to a table plane, by MuJoCo."""
 
     def __init__(self, table_z_m: float) -> None:
-        """The table is everything below ``table_z_m``; links 0 and 1 stand on it and are left out, and the fingers may touch it."""
+        """The table is everything below ``table_z_m``; links 0 and 1 stand on it and are left out."""
         self._model = _build(table_z_m).compile()
         self._data = mujoco.MjData(self._model)
+        self._tips = self._model.geom(f"{TIPS_INDEX}_0").id
         self._part = [int(self._model.geom(g).name.split("_")[0]) for g in range(self._model.ngeom)]
 
-    def clearances(self, q_rad: FloatArray) -> tuple[Clearance, Clearance]:
-        """Of the arm to itself, and to the table, at joint angles (7,)."""
+    def clearances(self, q_rad: FloatArray, opening_m: float = WIDEST_M) -> tuple[Clearance, Clearance, Clearance]:
+        """Of the arm to itself; of arm and hand to the table; of the fingertips to the table: at joint angles (7,) and this opening, at most 0.08 m."""
+        self._model.geom_size[self._tips, 1] = 0.5 * min(max(opening_m, 0.0), WIDEST_M) + FINGER_THICKNESS_M
         self._data.qpos[:] = q_rad
         mujoco.mj_kinematics(self._model, self._data)
         mujoco.mj_collision(self._model, self._data)
-        nearest = [Clearance(_SIGHT_M, ""), Clearance(_SIGHT_M, "")]
+        nearest = [Clearance(_SIGHT_M, "")] * 3
         contacts = self._data.contact
         for dist, (a, b) in zip(contacts.dist.tolist(), contacts.geom.tolist(), strict=True):
             first, second = sorted((self._part[a], self._part[b]))
-            kind = int(first < 0)
+            kind = (1 + (second == TIPS_INDEX)) if first < 0 else 0
             if dist < nearest[kind].metres:
                 names = [PART_NAMES[i] if i >= 0 else "the table" for i in (second, first)]
                 nearest[kind] = Clearance(dist, " and ".join(names))
-        return nearest[0], nearest[1]
+        return nearest[0], nearest[1], nearest[2]
 
 
 def _build(table_z_m: float) -> mujoco.MjSpec:
@@ -107,7 +114,8 @@ def _build(table_z_m: float) -> mujoco.MjSpec:
     table = spec.worldbody.add_geom(name="-1_table", type=mujoco.mjtGeom.mjGEOM_PLANE, size=[0, 0, 1], pos=[0, 0, table_z_m])
     geoms: dict[int, list[str]] = {-1: [table.name]}
     body = spec.worldbody
-    parts: tuple[tuple[Capsule | Box, ...], ...] = (*LINK_SHAPES, (HAND_SHAPE,), (FINGERS_SHAPE,))
+    tips = Box(TIPS_CENTRE_M, (TIPS_HALF_M[0], 0.5 * WIDEST_M + FINGER_THICKNESS_M, TIPS_HALF_M[1]))
+    parts: tuple[tuple[Capsule | Box, ...], ...] = (*LINK_SHAPES, (HAND_SHAPE,), (FINGERS_SHAPE,), (tips,))
     for part, shapes in enumerate(parts):
         if 1 <= part <= 7:
             body = _add_body(body, LINKS[part - 1])
@@ -115,7 +123,7 @@ def _build(table_z_m: float) -> mujoco.MjSpec:
         elif part == HAND_INDEX:
             body = _add_body(body, HAND)
         geoms[part] = [_add_shape(body, f"{part}_{k}", shape) for k, shape in enumerate(shapes)]
-    checked = [*pairs(), *((-1, part) for part in range(2, FINGERS_INDEX))]
+    checked = [*pairs(), *((-1, part) for part in (*range(2, FINGERS_INDEX), TIPS_INDEX))]
     for a, b in checked:
         for first in geoms[a]:
             for second in geoms[b]:

@@ -7,6 +7,8 @@ predicted: inverse kinematics of the pose at rest, begun at the last prediction 
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from cdp.geometry import FloatArray
@@ -29,7 +31,8 @@ class CollisionWatch:
     def __init__(self, config: GuardConfig) -> None:
         """Builds the model once."""
         self._config, self._model = config, ArmModel(config.table_z_m)
-        self._margins = (config.collision_margin_m, config.table_margin_m)
+        fingers = config.fingers_margin_m if config.has_gripper else -math.inf
+        self._margins = (config.collision_margin_m, config.table_margin_m, fingers)
         self._floors: list[float] | None = None
         self._looked_ns: int | None = None
         self._predicted: FloatArray | None = None
@@ -42,12 +45,15 @@ class CollisionWatch:
         """Whether it is time to look again."""
         return self._looked_ns is None or not 0 <= now_ns - self._looked_ns < to_ns(_PERIOD_S)
 
-    def of_joints(self, at_rest_rad: FloatArray, measured_rad: FloatArray, now_ns: int) -> Finding | None:
-        """The complaint about joint angles (7,) at which the commanded motion would come to rest; None where there is none."""
-        self._looked_ns = now_ns
-        return self._judge(at_rest_rad, measured_rad)
+    def of_joints(self, at_rest_rad: FloatArray, measured_rad: FloatArray, opening_m: float, now_ns: int) -> Finding | None:
+        """The complaint about joint angles (7,) at which the commanded motion would come to rest; None where there is none.
 
-    def of_pose(self, at_rest: Pose, measured_rad: FloatArray, now_ns: int) -> Finding | None:
+        ``opening_m``: the wider of the gripper's commanded and measured opening [m].
+        """
+        self._looked_ns = now_ns
+        return self._judge(at_rest_rad, measured_rad, opening_m)
+
+    def of_pose(self, at_rest: Pose, measured_rad: FloatArray, opening_m: float, now_ns: int) -> Finding | None:
         """The same of a pose, for which joint angles are predicted."""
         self._looked_ns = now_ns
         q = self._predicted
@@ -56,17 +62,17 @@ class CollisionWatch:
         position, rotation, jac = forward_and_jacobian(q)
         step = pose_error(position, rotation, at_rest.position_m, at_rest.rotation)
         self._predicted = q + joint_velocity_of(jac, q, step, self._config.ik_damping, measured_rad, 1.0)
-        return self._judge(self._predicted, measured_rad)
+        return self._judge(self._predicted, measured_rad, opening_m)
 
-    def _judge(self, ahead_rad: FloatArray, measured_rad: FloatArray) -> Finding | None:
-        ahead = self._model.clearances(ahead_rad)
+    def _judge(self, ahead_rad: FloatArray, measured_rad: FloatArray, opening_m: float) -> Finding | None:
+        ahead = self._model.clearances(ahead_rad, opening_m)
         if self._floors is not None and all(c.metres >= m for c, m in zip(ahead, self._margins, strict=True)):
             self._floors = list(self._margins)
             return None
-        here = self._model.clearances(measured_rad)
+        here = self._model.clearances(measured_rad, opening_m)
         reached = [min(m, c.metres - _GIVE_M) for m, c in zip(self._margins, here, strict=True)]
         self._floors = reached if self._floors is None else [max(old, new) for old, new in zip(self._floors, reached, strict=True)]
-        for reason, clearance, floor in zip((Reason.SELF_COLLISION, Reason.TABLE), ahead, self._floors, strict=True):
+        for reason, clearance, floor in zip((Reason.SELF_COLLISION, Reason.TABLE, Reason.TABLE), ahead, self._floors, strict=True):
             if clearance.metres < floor:
                 return Finding(reason, _words(clearance, floor))
         return None

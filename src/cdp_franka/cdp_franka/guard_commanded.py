@@ -53,9 +53,10 @@ class Commanded:
         """The fault where the stop of what is commanded would end too close to a link or to the table."""
         if robot.q_rad is None or not watch.due(now_ns):
             return None
+        opening_m = max(self._gripper_width_m or 0.0, robot.gripper_width_m or 0.0)
         if self._joints is not None:
-            return watch.of_joints(self._joints.q_at_rest_rad, robot.q_rad, now_ns)
-        return watch.of_pose(self.motion.pose_at_rest, robot.q_rad, now_ns)
+            return watch.of_joints(self._joints.q_at_rest_rad, robot.q_rad, opening_m, now_ns)
+        return watch.of_pose(self.motion.pose_at_rest, robot.q_rad, opening_m, now_ns)
 
     def output(self, state: State, why: Finding, limited: bool) -> GuardOutput:
         """What to send."""

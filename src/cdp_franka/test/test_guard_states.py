@@ -11,6 +11,13 @@ from cdp_franka.kinematics import forward
 NEAR = POSITION + np.array([0.05, 0.03, 0.02])
 
 
+def rotate(quat, by):
+    """The rotation ``by``, in the base's frame, after ``quat``; both xyzw."""
+    from cdp.geometry import matrix_to_quat, quat_to_matrix
+
+    return matrix_to_quat(quat_to_matrix(by) @ quat_to_matrix(quat))
+
+
 def s_curve(t):
     """A demonstration: 0.2 m in 1.5 s, a quintic whose speed rises to 0.25 m/s."""
     s = np.clip(np.atleast_1d(t) / 1.5, 0.0, 1.0)
@@ -224,6 +231,26 @@ def test_the_hand_is_stopped_before_the_table_and_may_leave_again(interface):
     sense_joints(bench, interface, lambda: retreat(bench, 1.0))
     assert bench.guard.state is State.RETREATING
     assert bench.measured[0][2] > down[2] + 0.01
+
+
+@pytest.mark.parametrize("interface", ["cartesian", "joint"])
+@pytest.mark.parametrize(("margin_m", "lowest_m"), [(0.0, 0.0), (0.02, 0.02)])
+def test_fingertips_of_a_tilted_hand_are_stopped_before_the_table(interface, margin_m, lowest_m):
+    """The box bounds the TCP alone: 12 mm above the table a fingertip of a hand that is rolled by 12 degrees would be 6 mm below it."""
+    bench = Bench(command_interface=interface, fingers_margin_m=margin_m, max_target_turn_rad=1.5, leash_rad=1.4).engaged()
+    half = np.deg2rad(12.0) / 2
+    tilted = rotate(QUAT, [np.sin(half), 0.0, 0.0, np.cos(half)])
+    for _ in range(8):
+        sense_joints(bench, interface, lambda: bench.stream(POSITION, 100, source=Source.OPERATOR, quat=tilted))
+    down = POSITION.copy()
+    while bench.guard.state is not State.FAULT and down[2] > 0.012:
+        down = down - [0.0, 0.0, 0.005]
+        sense_joints(bench, interface, lambda p=down: bench.stream(p, 100, source=Source.OPERATOR, quat=tilted))
+    assert bench.outputs[-1].reason is Reason.TABLE, bench.outputs[-1].message
+    assert "the fingertips" in bench.outputs[-1].message
+    sense_joints(bench, interface, lambda: bench.run(400))
+    tip = bench.guard._collision._model.clearances(bench.q, 0.06)[2].metres
+    assert lowest_m - 0.006 < tip < lowest_m + 0.02
 
 
 def sense_joints(bench, interface, act):

@@ -71,6 +71,26 @@ def test_the_fingers_are_contained_at_every_opening(arm):
             assert np.max(outside(local, FINGERS_SHAPE)) <= -MARGIN_M
 
 
+def test_the_fingertips_distance_to_the_table_is_that_of_their_meshes(arm):
+    """Catches tips that are too short, and an opening that is ignored."""
+    model, data = arm
+    table_z_m = 0.2
+    ours = ArmModel(table_z_m)
+    rng = np.random.default_rng(0)
+    tips = {name: np.array([v for v in vertices(model, name) if v[2] > 0.036]) for name in ("left_finger", "right_finger")}
+    seen = 0
+    for _ in range(200):
+        opening = rng.uniform(0.0, 0.08)
+        q = np.array([0.0, 0.2, 0.0, -2.2, 0.0, 2.4, np.pi / 4]) + rng.uniform(-0.3, 0.3, 7)
+        data.qpos[:7], data.qpos[7:9] = q, 0.5 * opening
+        mujoco.mj_kinematics(model, data)
+        theirs = min((points @ data.body(n).xmat.reshape(3, 3).T + data.body(n).xpos)[:, 2].min() for n, points in tips.items()) - table_z_m
+        if abs(theirs) < 0.1:
+            seen += 1
+            assert theirs - 0.005 < ours.clearances(q, opening)[2].metres <= theirs + 1e-4
+    assert seen > 50
+
+
 def test_a_clearance_is_no_greater_than_that_of_the_meshes_hulls(arm):
     """Against MuJoCo's own distances between the links' meshes: ours must say less, in every pose. Catches a wrong frame or a missing pair."""
     model, data = arm
@@ -93,6 +113,6 @@ def test_a_clearance_is_no_greater_than_that_of_the_meshes_hulls(arm):
 def test_the_table_is_seen_by_the_hand_and_not_by_the_fingers():
     low = np.array([0.0, 0.35, 0.0, -2.35, 0.0, 2.7, np.pi / 4])
     model = ArmModel(0.0)
-    _, table = model.clearances(low)
+    _, table, _ = model.clearances(low)
     assert table.between.startswith(("the hand", "link7", "link6"))
     assert ArmModel(-1.0).clearances(low)[1].metres == pytest.approx(0.15)
