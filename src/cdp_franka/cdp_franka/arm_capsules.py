@@ -55,7 +55,7 @@ HAND_SHAPE = Box((0.0, -0.0015, 0.020), (0.035, 0.1055, 0.049))
 # Both fingers at any opening, down to their tips.
 FINGERS_SHAPE = Box((0.0, 0.0, 0.0855), (0.014, 0.070, 0.0305))
 
-# The fingers' last 2 cm, exactly, for the table, which they come close to; across them, to either side: half of the opening, and a finger's thickness.
+# The fingers' last 2 cm as they are, for the table, which they come close to. To either side: half of the opening, and a finger's thickness.
 TIPS_CENTRE_M, TIPS_HALF_M = (0.0, 0.0, 0.1032), (0.0091, 0.0091)
 FINGER_THICKNESS_M = 0.0157
 WIDEST_M = 0.08
@@ -71,7 +71,8 @@ _SIGHT_M = 0.15
 def pairs() -> list[tuple[int, int]]:
     """Parts that are checked against one another, by index in ``PART_NAMES``."""
     chain = [min(i, 7) for i in range(TIPS_INDEX)]
-    return [(a, b) for a in range(TIPS_INDEX) for b in range(a + 1, TIPS_INDEX) if chain[b] - chain[a] >= _APART - (b > 7) and (a, b) not in _UNCHECKED]
+    parts = range(TIPS_INDEX)
+    return [(a, b) for a in parts for b in parts[a + 1 :] if chain[b] - chain[a] >= _APART - (b > 7) and (a, b) not in _UNCHECKED]
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,7 @@ class ArmModel:
         self._part = [int(self._model.geom(g).name.split("_")[0]) for g in range(self._model.ngeom)]
 
     def clearances(self, q_rad: FloatArray, opening_m: float = WIDEST_M) -> tuple[Clearance, Clearance, Clearance]:
-        """Of the arm to itself; of arm and hand to the table; of the fingertips to the table: at joint angles (7,) and this opening, at most 0.08 m."""
+        """Of the arm to itself, of arm and hand to the table, of the fingertips to the table; at joint angles (7,) and this opening, up to 0.08 m."""
         self._model.geom_size[self._tips, 1] = 0.5 * min(max(opening_m, 0.0), WIDEST_M) + FINGER_THICKNESS_M
         self._data.qpos[:] = q_rad
         mujoco.mj_kinematics(self._model, self._data)

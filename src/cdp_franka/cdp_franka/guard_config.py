@@ -57,7 +57,7 @@ class GuardConfig:
 
     collision_margin_m: float = setting(0.02, low=0.005, high=0.1, help="links come no closer to one another than this [m]")
     table_margin_m: float = setting(0.01, low=0.002, high=0.1, help="arm and hand, without the fingers, come no closer to the table than this [m]")
-    fingers_margin_m: float = setting(0.0, low=-0.02, high=0.1, help="fingertips come no closer to the table than this; negative where they press [m]")
+    fingers_margin_m: float = setting(0.0, low=-0.02, high=0.1, help="fingertips come no closer to the table; negative where they press [m]")
 
     joint_margin_rad: float = setting(0.02, low=0.0, high=0.5, help="distance kept from the joint limits [rad]")
     joint_speed_share: float = setting(0.5, low=0.05, high=1.0, help="share of the joint velocity limits that joint commands may use")

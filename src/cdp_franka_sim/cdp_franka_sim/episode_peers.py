@@ -18,6 +18,7 @@ from std_srvs.srv import SetBool
 
 PEER_DEADLINE_S = 60.0
 SERVICE_DEADLINE_S = 20.0
+RELEASE_DEADLINE_S = 3.0
 # The simulator refuses a reset while commands still arrive; a disengaged guard falls silent within a few ticks.
 RETRIES = 50
 # A recorder takes no more episodes while it makes the files of several.
@@ -37,7 +38,7 @@ class Peers:
 
     def __init__(self, node: Node, record: bool, stop: threading.Event) -> None:
         """``record``: with the recorder instead of the policy node."""
-        self._node, self._stop_event = node, stop
+        self._node, self._record, self._stop_event = node, record, stop
         self._executor = make_executor()
         self._executor.add_node(node)
         self._reset = node.create_client(ResetScene, "/cdp_sim/reset")
@@ -110,6 +111,16 @@ class Peers:
             self._transition(Transition.TRANSITION_CONFIGURE, "configure")
         elif state == State.PRIMARY_STATE_ACTIVE:
             self._transition(Transition.TRANSITION_DEACTIVATE, "deactivate")
+
+    def release(self) -> None:
+        """Disengage the guard and deactivate the policy as far as they answer, also once ``stop`` is set."""
+        asked = [(self._engage, SetBool.Request(data=False))]
+        if not self._record:
+            asked.append((self._change, ChangeState.Request(transition=Transition(id=Transition.TRANSITION_DEACTIVATE))))
+        futures = [client.call_async(request) for client, request in asked if client.service_is_ready()]
+        end = time.monotonic() + RELEASE_DEADLINE_S
+        while time.monotonic() < end and not all(future.done() for future in futures):
+            self._executor.spin_once(timeout_sec=0.05)
 
     def close(self) -> None:
         """Spin no more."""

@@ -44,6 +44,7 @@ class EpisodeRunner(Node):
         # In lock-step a policy's episode is the same each time, to the last bit of its commands.
         self._repeatable = self.mode == "policy" and self._simulated_time()
         self._peers = Peers(self, self.mode == "record", stop)
+        self._moving = False
         self._ear = EpisodeEar(self, self.results, self.output, self.mode == "policy", self._simulated_time())
 
     def _declare(self, name: str, default: Any, text: str, integer: tuple[int, int] | None = None, number: tuple[float, float] | None = None) -> Any:
@@ -69,7 +70,6 @@ class EpisodeRunner(Node):
             if self.mode == "record" and tries >= 2 * self.episodes + 3:
                 raise EpisodeError(f"only {self.results.successes} of {tries} scripted episodes succeeded")
             result = self._episode(seed)
-            self.results.episodes.append(result)
             tries += 1
             distance_mm = 1000 * result.distance_m
             self.get_logger().info(f"episode {tries}, seed {seed}: {result.ended} after {result.duration_s:.1f} s, {distance_mm:.0f} mm off")
@@ -77,6 +77,7 @@ class EpisodeRunner(Node):
 
     def _episode(self, seed: int) -> EpisodeResult:
         start_ns = self._prepare(seed)
+        self._moving = True
         self._ear.label = f"seed {seed}"
         self._ear.digest.begin(start_ns)
         self._peers.engaged(True)
@@ -90,13 +91,17 @@ class EpisodeRunner(Node):
         commands = self._commands_until(end_ns) if self._repeatable else ""
         success = ended == "success"
         recording = self._peers.finish_recording(success) if self.mode == "record" else ""
+        result = EpisodeResult(seed, success, (end_ns - start_ns) / 1e9, task.distance_m, ended, recording, commands)
+        # An episode that was run is kept, whatever its peers answer from here on.
+        self.results.episodes.append(result)
+        self._ear.sheet.end_episode(f"seed {seed}: {ended}", success)
         self._peers.engaged(False)
         if self.mode == "policy":
             # Left active, it would move the arm as soon as anybody engages the guard again.
             self._peers.policy_inactive()
-        self._ear.sheet.end_episode(f"seed {seed}: {ended}", success)
+        self._moving = False
         self._ear.forget()
-        return EpisodeResult(seed, success, (end_ns - start_ns) / 1e9, task.distance_m, ended, recording, commands)
+        return result
 
     def _commands_until(self, end_ns: int) -> str:
         self._peers.until(lambda: self._ear.digest.newest_ns >= end_ns, SERVICE_DEADLINE_S, "the guard's commands up to the episode's end")
@@ -135,7 +140,9 @@ class EpisodeRunner(Node):
                 return "timeout"
 
     def finish(self) -> None:
-        """Write results, video and contact sheet of the episodes that were finished."""
+        """Stop what still moves the arm; write results, video and contact sheet of the episodes that were finished."""
+        if self._moving:
+            self._peers.release()
         video, sheet = self._ear.video.close(), self._ear.sheet.write(self.output / "contact_sheet.png")
         self.results.files = {name: str(path) for name, path in (("video", video), ("contact sheet", sheet)) if path is not None}
         self.results.write(self.output / "results.json")

@@ -11,6 +11,7 @@ rclpy = pytest.importorskip("rclpy")
 from cdp_ros.stamps import ns_to_stamp  # noqa: E402
 
 from cdp_franka_sim import episode_runner  # noqa: E402
+from cdp_franka_sim.episode_peers import EpisodeError, StoppedError  # noqa: E402
 
 
 class Peers:
@@ -38,6 +39,12 @@ class Peers:
     def spin(self):
         pass
 
+    def release(self):
+        self.asked.append("released")
+
+    def close(self):
+        pass
+
 
 @pytest.fixture
 def runner(tmp_path, monkeypatch):
@@ -49,11 +56,14 @@ def runner(tmp_path, monkeypatch):
     rclpy.shutdown()
 
 
+def succeed(runner):
+    runner._ear.task = SimpleNamespace(header=SimpleNamespace(stamp=ns_to_stamp(2_000_000_000)), success=True, distance_m=0.01)
+    runner._ear.guard = SimpleNamespace(state=0, message="")
+
+
 def test_no_policy_is_left_active_after_an_episode(runner):
     """Catches a policy that moves the arm as soon as somebody engages the guard after the episodes."""
-    ear = runner._ear
-    ear.task = SimpleNamespace(header=SimpleNamespace(stamp=ns_to_stamp(2_000_000_000)), success=True, distance_m=0.01)
-    ear.guard = SimpleNamespace(state=0, message="")
+    succeed(runner)
     result = runner._episode(7)
     assert result.success
     assert runner._peers.asked == [
@@ -65,3 +75,33 @@ def test_no_policy_is_left_active_after_an_episode(runner):
         "disengaged",
         "policy inactive",
     ]
+
+
+def test_an_episode_that_is_broken_off_leaves_nothing_that_moves_the_arm(runner, monkeypatch):
+    """Catches a Ctrl-C, or a simulator that falls silent, with the guard engaged and the policy active."""
+    succeed(runner)
+
+    def stopped():
+        raise StoppedError
+
+    monkeypatch.setattr(runner._peers, "spin", stopped)
+    with pytest.raises(StoppedError):
+        runner._episode(7)
+    runner.finish()
+    assert runner._peers.asked[-2:] == ["engaged", "released"]
+
+
+def test_an_episode_that_was_run_is_kept_when_the_policy_has_died(runner, monkeypatch):
+    """Catches a result that is lost with the answer of a dead node."""
+    succeed(runner)
+
+    def dead():
+        if runner.results.episodes:
+            raise EpisodeError("no answer")
+
+    monkeypatch.setattr(runner._peers, "policy_inactive", dead)
+    with pytest.raises(EpisodeError):
+        runner._episode(7)
+    runner.finish()
+    assert [episode.seed for episode in runner.results.episodes] == [7]
+    assert runner._peers.asked[-1] == "released"
