@@ -26,6 +26,9 @@ from std_srvs.srv import SetBool
 from cdp.actions import eef_row
 
 DEADLINE_S = 60.0
+# A guard whose commands are further apart than this was held up by the machine, and says so by its own max_tick_s.
+MOST_LATE_S = 0.05
+TRIES = 3
 HELD = (GuardStatus.STATE_HOLDING, GuardStatus.STATE_FAULT)
 NODES = {"guard": "cdp_policy_node.guard_node", "policy": "cdp_policy_node.policy_node"}
 
@@ -127,6 +130,7 @@ class FaultStack:
             self.tell_arm(healthy)
         if self.processes["policy"].poll() is not None:
             self.start("policy")
+        self.signal("policy", signal.SIGCONT)
         begun_ns = self.node.get_clock().now().nanoseconds
         self.until(lambda: self.newest_ns["answer"] > begun_ns, "the policy's answers")
         self.until(self._following, "the guard to follow the policy")
@@ -146,21 +150,27 @@ class FaultStack:
         return len(self.commands) > 20 and float(np.ptp([p for _, p in self.commands], axis=0).max()) > 1e-3
 
     def hold_after(self, fault: str, last_sign: str, stated_s: float, inject: Callable[[], None]) -> Hold:
-        """Inject a fault while the policy is followed, wait for the hold, and check that the target then stands still."""
-        self.follow_policy()
-        self.guard.clear()
-        inject()
-        self.until(lambda: self.guard_is(*HELD), f"the guard to hold after: {fault}")
-        status = self.guard[-1]
-        held_ns = self.first_ns(*HELD)
-        late_s = self.slowest_tick_s(held_ns)
-        self._stands_still(fault)
-        return Hold(fault, (held_ns - self.newest_ns[last_sign]) / 1e9, stated_s, late_s, status.reason, status.message)
+        """Inject a fault while the policy is followed, wait for the hold, and check that the target then stands still.
 
-    def slowest_tick_s(self, until_ns: int = 1 << 62) -> float:
-        """The guard's longest time from one command to the next, of those heard since it began to follow."""
-        stamps = [s for s, _ in self.commands if s <= until_ns]
-        return max((b - a for a, b in itertools.pairwise(stamps)), default=0) / 1e9
+        A guard that the machine held up for longer than MOST_LATE_S tells nothing of the fault: it is mended and injected anew, twice at most.
+        """
+        for _ in range(TRIES):
+            self.follow_policy()
+            self.guard.clear()
+            inject()
+            self.until(lambda: self.guard_is(*HELD), f"the guard to hold after: {fault}")
+            status = self.guard[-1]
+            held_ns = self.first_ns(*HELD)
+            late_s = self.slowest_tick_s(self.newest_ns[last_sign], held_ns)
+            self._stands_still(fault)
+            hold = Hold(fault, (held_ns - self.newest_ns[last_sign]) / 1e9, stated_s, late_s, status.reason, status.message)
+            if late_s <= MOST_LATE_S:
+                return hold
+        raise AssertionError(f"the guard was held up in each of {TRIES} tries: {hold}")
+
+    def slowest_tick_s(self, since_ns: int, until_ns: int = 1 << 62) -> float:
+        """The guard's longest time from one command to the next, of those that end between the two."""
+        return max((b - a for (a, _), (b, _) in itertools.pairwise(self.commands) if since_ns <= b <= until_ns), default=0) / 1e9
 
     def first_ns(self, *states: int) -> int:
         """Stamp of the first status heard in one of these states."""

@@ -29,7 +29,8 @@ def check(hold: Hold, holds: list[Hold], *reasons: int) -> None:
     holds.append(hold)
     assert hold.reason in reasons, hold
     assert hold.message
-    assert hold.after_s <= hold.stated_s + hold.late_s + 2 * TICK_S, hold
+    # The tick that finds it out comes at most one tick late, which late_s is at least.
+    assert hold.after_s <= hold.stated_s + hold.late_s + 0.5 * TICK_S, hold
 
 
 @pytest.mark.parametrize(("fault", "complaint"), [("off", "s old"), ("repeat", "s old"), ("freeze", "same picture")])
@@ -108,12 +109,14 @@ def test_the_operator_takes_over_without_a_jump_and_a_released_deadman_holds(sta
 
     grabbed_ns = stack.node.get_clock().now().nanoseconds
     steer(lambda: stack.guard_is(G.STATE_OPERATOR), "the operator to be followed", deadman=True)
-    late_s = stack.slowest_tick_s()
+    late_s = stack.slowest_tick_s(grabbed_ns)
     after_s = (stack.first_ns(G.STATE_OPERATOR) - grabbed_ns) / 1e9
     holds.append(Hold("operator grabs", after_s, 0.1, late_s, G.REASON_NONE, "following the operator"))
     assert after_s <= 0.1 + late_s
     steps = np.linalg.norm(np.diff([p for _, p in stack.commands], axis=0), axis=1)
-    assert steps.max() <= CONFIG.linear_speed_m_s * CONFIG.max_tick_s
+    gaps = np.diff([s for s, _ in stack.commands]) / 1e9
+    # The speed limit over the tick's own time, to the microsecond that rounding of the stamps costs.
+    assert np.all(steps <= CONFIG.linear_speed_m_s * gaps + 1e-6), (steps.max(), gaps.max())
     stack.guard.clear()
     released_ns = stack.node.get_clock().now().nanoseconds
     stack.operator(deadman=False)
@@ -122,7 +125,7 @@ def test_the_operator_takes_over_without_a_jump_and_a_released_deadman_holds(sta
         "deadman released",
         (stack.first_ns(G.STATE_HOLDING) - released_ns) / 1e9,
         0.1,
-        stack.slowest_tick_s(),
+        stack.slowest_tick_s(released_ns),
         stack.guard[-1].reason,
         stack.guard[-1].message,
     )

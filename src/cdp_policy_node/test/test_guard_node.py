@@ -24,6 +24,7 @@ from std_srvs.srv import SetBool
 
 from cdp.actions import eef_row
 from cdp.geometry import matrix_to_quat
+from cdp_franka.guard_config import GuardConfig
 from cdp_franka.guard_types import Reason, Source, Space, State
 from cdp_franka.kinematics import forward
 from cdp_policy_node.guard_messages import action_data
@@ -329,8 +330,8 @@ def assert_smooth(commands):
     assert np.all(np.isfinite(positions))
     # At most the speed limit over the tick's own time, to the microsecond that rounding of the stamps costs.
     assert np.all(steps <= 0.25 * gaps + 1e-6)
-    assert np.all(positions >= [0.25, -0.40, 0.005])
-    assert np.all(positions <= [0.75, 0.40, 0.60])
+    assert np.all(positions >= GuardConfig().box.low_m)
+    assert np.all(positions <= GuardConfig().box.high_m)
 
 
 def test_limits_are_described_and_can_not_be_changed_while_it_runs():
