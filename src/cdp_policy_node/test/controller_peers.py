@@ -208,6 +208,12 @@ class TwistPeer(Peer):
             return "not finite"
         if np.linalg.norm(linear) > FR3_CARTESIAN.speed_m_s or np.linalg.norm(angular) > FR3_CARTESIAN.turn_rad_s:
             return "faster than the arm"
+        if self.accepted:
+            last = self.accepted[-1]
+            seconds = (stamp_to_ns(msg.header.stamp) - stamp_to_ns(last.header.stamp)) / NS_PER_S
+            jumps = np.linalg.norm(linear - values(last.twist.linear, "xyz")), np.linalg.norm(angular - values(last.twist.angular, "xyz"))
+            if jumps[0] > FR3_CARTESIAN.acceleration_m_s2 * seconds or jumps[1] > FR3_CARTESIAN.turn_acceleration_rad_s2 * seconds:
+                return "discontinuous twists"
         return None
 
 
