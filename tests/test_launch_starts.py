@@ -180,8 +180,9 @@ def test_the_controller_and_the_address_arrive(bench, file):
 @pytest.mark.parametrize(
     ("arguments", "interface"),
     some_long(
-        [([ARM], "joint")],
+        [],
         [
+            ([ARM], "joint"),
             ([], "cartesian"),
             ([ARM, "driver:=none"], "joint"),
             ([ARM, "driver:=libfranka"], "cartesian"),
