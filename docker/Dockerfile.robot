@@ -45,7 +45,7 @@ RUN apt-get update && rosdep update --rosdistro jazzy \
     && rm -rf /var/lib/apt/lists/*
 
 # Files of requirements/ that are installed on request.
-ARG EXTRAS="teleop mcap"
+ARG EXTRAS="teleop mcap libfranka"
 RUN for name in $EXTRAS; do .venv/bin/python -m pip install -qq --no-cache-dir -r "requirements/$name.txt" || exit 1; done
 
 # cpu, or cuda: the build of torch that PyPI has, for training and for a policy that torch itself serves.

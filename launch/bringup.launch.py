@@ -11,7 +11,7 @@ from launch import LaunchDescription
 from launch.actions import DeclareLaunchArgument
 
 from cdp_policy_node.launch_nodes import panel, policy, recorder, spacenav, teleop
-from cdp_policy_node.launch_parts import DEVICES, expression, require, robot, robot_arguments, values
+from cdp_policy_node.launch_parts import DEVICES, camera_on_the_arm, expression, require, robot, robot_arguments, values
 
 
 def switch(name: str, default: object, description: str) -> DeclareLaunchArgument:
@@ -20,7 +20,7 @@ def switch(name: str, default: object, description: str) -> DeclareLaunchArgumen
 
 def generate_launch_description() -> LaunchDescription:
     arguments = [
-        *robot_arguments(camera=expression("'none' if {robot_ip} == '' else 'realsense'")),
+        *robot_arguments(camera=camera_on_the_arm()),
         DeclareLaunchArgument("task", default_value="slide", description="Task of the recordings, and of the simulated scene."),
         DeclareLaunchArgument("bundle", default_value="", description="Policy bundle to serve too, inactive until it is activated; empty: none."),
         switch("spacenav", "false", "Whether to start ROS's driver of the SpaceMouse; without it teleop reads the device itself."),

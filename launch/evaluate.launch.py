@@ -8,12 +8,12 @@ from launch import LaunchDescription
 from launch.actions import DeclareLaunchArgument
 
 from cdp_policy_node.launch_nodes import policy, recorder, teleop
-from cdp_policy_node.launch_parts import DEVICES, robot, robot_arguments, values
+from cdp_policy_node.launch_parts import DEVICES, camera_on_the_arm, robot, robot_arguments, values
 
 
 def generate_launch_description() -> LaunchDescription:
     arguments = [
-        *robot_arguments(),
+        *robot_arguments(camera=camera_on_the_arm()),
         DeclareLaunchArgument("task", default_value="slide", description="Task of the bundles, and of the simulated scene."),
         DeclareLaunchArgument("bundle", default_value="slide", description="First policy bundle; the evaluation loads the others by itself."),
         DeclareLaunchArgument(

@@ -1,7 +1,10 @@
 """Runs the slide policy: robot (real or MuJoCo), command guard and policy node; in simulation also the episodes.
 
 ros2 launch cdp_policy_node franka_slide.launch.py                        five episodes in MuJoCo
-ros2 launch cdp_policy_node franka_slide.launch.py robot_ip:=172.16.0.2   on the arm; engage through /cdp/guard/engage
+ros2 launch cdp_policy_node franka_slide.launch.py robot_ip:=172.16.0.2   on the arm: nothing moves by itself
+
+On the arm it starts neither teleop nor recorder, and the policy stays inactive: an engaged guard and an active policy move the arm, and no deadman
+takes over. With both it is bringup.launch.py. `ros2 lifecycle set /cdp_policy configure`, then `activate`; engage through /cdp/guard/engage.
 """
 
 from launch import LaunchDescription
@@ -9,15 +12,15 @@ from launch.actions import DeclareLaunchArgument
 from launch.substitutions import LaunchConfiguration
 
 from cdp_policy_node.launch_nodes import ours, policy
-from cdp_policy_node.launch_parts import expression, robot, robot_arguments, values
+from cdp_policy_node.launch_parts import SIMULATED, camera_on_the_arm, expression, robot, robot_arguments, values
 
 TASK = "slide"
-RUNS_EPISODES = "{robot_ip} == '' and {driver} != 'none' and int({episodes}) > 0"
+RUNS_EPISODES = f"{SIMULATED} and int({{episodes}}) > 0"
 
 
 def generate_launch_description() -> LaunchDescription:
     arguments = [
-        *robot_arguments(),
+        *robot_arguments(camera=camera_on_the_arm()),
         DeclareLaunchArgument("bundle", default_value=TASK, description="Policy bundle: a folder, or the name of one that is installed."),
         DeclareLaunchArgument("steps", default_value="3", description="Sampling steps of the policy's diffusion sampler (1 or more)."),
         DeclareLaunchArgument("solver", default_value="ddim", choices=["ddim", "dpmpp_2m"], description="Solver of the sampler."),
@@ -32,8 +35,8 @@ def generate_launch_description() -> LaunchDescription:
     ]
     serving = policy(
         task=TASK,
-        # Where no episode runner activates the policy, it activates itself; the guard still refuses until it is engaged.
-        autostart=expression(f"not ({RUNS_EPISODES})"),
+        # In simulation the policy activates itself where no episode runner does; on the arm a person activates it.
+        autostart=expression(f"{SIMULATED} and not ({RUNS_EPISODES})"),
         **values("steps", "solver", "backend", "temperature"),
     )
     runner = ours(

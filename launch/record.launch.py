@@ -9,14 +9,14 @@ from launch.actions import DeclareLaunchArgument
 from launch.substitutions import LaunchConfiguration
 
 from cdp_policy_node.launch_nodes import ours, panel, recorder, teleop
-from cdp_policy_node.launch_parts import DEVICES, expression, robot, robot_arguments, values
+from cdp_policy_node.launch_parts import DEVICES, camera_on_the_arm, expression, robot, robot_arguments, values
 
 SCRIPTED = "{operator} == 'scripted'"
 
 
 def generate_launch_description() -> LaunchDescription:
     arguments = [
-        *robot_arguments(),
+        *robot_arguments(camera=camera_on_the_arm()),
         DeclareLaunchArgument("task", default_value="slide", description="Task to record; written into each episode."),
         DeclareLaunchArgument(
             "operator",

@@ -1,6 +1,9 @@
 """Replays one demonstration through the guard: robot (real or MuJoCo), command guard and the replay node.
 
+On the arm the scene is yours to put, and nothing moves before you engage the guard through /cdp/guard/engage.
+
 ros2 launch cdp_policy_node replay.launch.py file:=data/slide/demos.hdf5 demo:=demo_3
+ros2 launch cdp_policy_node replay.launch.py robot_ip:=172.16.0.2 file:=data/slide.hdf5
 """
 
 from launch import LaunchDescription
@@ -8,7 +11,10 @@ from launch.actions import DeclareLaunchArgument
 from launch.substitutions import LaunchConfiguration
 
 from cdp_policy_node.launch_nodes import ours
-from cdp_policy_node.launch_parts import robot, robot_arguments, values
+from cdp_policy_node.launch_parts import SIMULATED, expression, robot, robot_arguments, values
+
+# Whether the scene is put back and the guard engaged without a person.
+BY_ITSELF = f"'true' if {SIMULATED} else 'false'"
 
 
 def generate_launch_description() -> LaunchDescription:
@@ -19,9 +25,17 @@ def generate_launch_description() -> LaunchDescription:
         DeclareLaunchArgument("task", default_value="slide", description="Task of the simulator."),
         DeclareLaunchArgument("seed", default_value="0", description="Scene seed that the simulator starts with."),
         DeclareLaunchArgument(
-            "reset", default_value="true", choices=["true", "false"], description="Simulation only: the demonstration's own scene."
+            "reset",
+            default_value=expression(BY_ITSELF),
+            choices=["true", "false"],
+            description="Put the demonstration's own scene back first: in simulation only, the default there.",
         ),
-        DeclareLaunchArgument("engage", default_value="true", choices=["true", "false"], description="Engage the guard; false waits until you do."),
+        DeclareLaunchArgument(
+            "engage",
+            default_value=expression(BY_ITSELF),
+            choices=["true", "false"],
+            description="Engage the guard; false, the default on the arm, waits until you do.",
+        ),
         DeclareLaunchArgument("output", default_value="runs/replay", description="Folder for results.json."),
     ]
     replay = ours(

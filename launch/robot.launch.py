@@ -4,27 +4,27 @@ from launch import LaunchDescription
 from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription
 from launch.conditions import IfCondition
 from launch.launch_description_sources import PythonLaunchDescriptionSource
-from launch.substitutions import PathJoinSubstitution
+from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
 from launch_ros.actions import Node
 from launch_ros.substitutions import FindPackageShare
 
 from cdp_policy_node.launch_nodes import CLOCK, cameras, ours
-from cdp_policy_node.launch_parts import config, expression, refuse, require, robot_arguments, values
+from cdp_policy_node.launch_parts import SIMULATED, config, expression, refuse, require, robot_arguments, values
 
-SIMULATED = "{robot_ip} == '' and {driver} != 'none'"
 BY_FRANKA_ROS2 = "{robot_ip} != '' and {driver} == 'franka_ros2'"
 BY_LIBFRANKA = "{robot_ip} != '' and {driver} == 'libfranka'"
 # The one controller that is ours to configure; the guard says how to start the others.
 SPAWNED = f"{BY_FRANKA_ROS2} and ({{controller}} == 'joint_trajectory_controller' or ({{controller}} == 'auto' and {{command_interface}} == 'joint'))"
 HAS_HAND = "{robot_ip} != '' and {gripper} == 'true'"
-# What config/recorder.yaml expects; franka_ros2's own default is 30 Hz.
-RATES = {"joint_state_rate": "100"}
+# The rate that config/recorder.yaml expects; franka_ros2's own default is 30 Hz.
+FR3 = {"robot_type": "fr3", "joint_state_rate": "100"}
 WATCHDOGS = ("state_timeout_s", "source_margin_s", "max_observation_age_s")
 
 
 def checks() -> list:
     """What has to be there before anything is started."""
     underlay = "build it beside this workspace and say `export CDP_UNDERLAY=<its workspace>/install` before `. tools/env.sh` (docs/install.md)"
+    other = "or take camera:=none where another driver of the camera runs, or camera:="
     return [
         refuse(
             "{robot_ip} == '' and {driver} == 'libfranka'", "driver:=libfranka needs the arm's address, robot_ip:=<address>; without one MuJoCo runs"
@@ -36,8 +36,8 @@ def checks() -> list:
             {"cdp_franka_driver": "build this workspace with it (`make build`), or take driver:=franka_ros2"},
             files=["config/driver.yaml"],
         ),
-        require("{camera} == 'realsense'", {"realsense2_camera": "sudo apt-get install ros-$ROS_DISTRO-realsense2-camera"}),
-        require("{camera} == 'v4l2'", {"v4l2_camera": "sudo apt-get install ros-$ROS_DISTRO-v4l2-camera"}),
+        require("{camera} == 'realsense'", {"realsense2_camera": f"sudo apt-get install ros-$ROS_DISTRO-realsense2-camera, {other}v4l2"}),
+        require("{camera} == 'v4l2'", {"v4l2_camera": f"sudo apt-get install ros-$ROS_DISTRO-v4l2-camera, {other}realsense"}),
     ]
 
 
@@ -54,7 +54,7 @@ def arm() -> list:
         ),
         IncludeLaunchDescription(
             PythonLaunchDescriptionSource(PathJoinSubstitution([FindPackageShare("franka_bringup"), "launch", "franka.launch.py"])),
-            launch_arguments={**values("robot_ip", "controllers_yaml"), "robot_type": "fr3", "load_gripper": "true", **RATES}.items(),
+            launch_arguments={**values("robot_ip", "controllers_yaml"), **FR3, "load_gripper": LaunchConfiguration("gripper")}.items(),
             condition=IfCondition(expression(BY_FRANKA_ROS2)),
         ),
         Node(
@@ -112,11 +112,13 @@ def generate_launch_description() -> LaunchDescription:
         ours("cdp_franka_driver", "franka_hand", "franka_hand", [config("driver.yaml"), values("robot_ip")], when=f"{HAS_HAND} and {BY_LIBFRANKA}"),
     ]
     controller = {"controller": expression(f"'franka_driver' if {BY_LIBFRANKA} and {{controller}} == 'auto' else {{controller}}")}
+    # Without a hand no width ever comes, and the guard is not to wait for one.
+    width = {"has_gripper": expression(f"{{gripper}} == 'true' or ({SIMULATED})")}
     guard = ours(
         "cdp_policy_node",
         "guard_node",
         "cdp_guard",
-        [config("guard.yaml"), {**values("command_interface", "lockstep", *WATCHDOGS), **controller, **CLOCK}],
+        [config("guard.yaml"), {**values("command_interface", "lockstep", *WATCHDOGS), **controller, **width, **CLOCK}],
         ends_launch="the command guard ended",
     )
     return LaunchDescription([*arguments, *checks(), *arm(), *cameras(), *hand, guard])

@@ -7,9 +7,11 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import yaml
 
+ROOT = Path(__file__).resolve().parents[1]
 # Each of them can reach the arm.
-LAUNCH_FILES = sorted(path.name for path in (Path(__file__).resolve().parents[1] / "launch").glob("*.launch.py"))
+LAUNCH_FILES = sorted(path.name for path in (ROOT / "launch").glob("*.launch.py"))
 OF_THE_ROBOT = {"robot_ip", "driver", "command_interface", "controller", "camera", "image_topic", "lockstep"}
 
 
@@ -34,3 +36,10 @@ def test_a_value_outside_the_choices_is_refused():
     refused = _ros2("franka_slide.launch.py", "backend:=abacus")
     assert refused.returncode != 0
     assert "abacus" in refused.stdout + refused.stderr
+
+
+def test_no_controller_of_the_arm_is_one_of_franka_s_examples():
+    """They move by themselves once they are active, and the spawner takes any name that this file has."""
+    manager = yaml.safe_load((ROOT / "config/controllers_fr3.yaml").read_text(encoding="utf-8"))["/**"]["controller_manager"]["ros__parameters"]
+    types = {value["type"] for value in manager.values() if isinstance(value, dict) and "type" in value}
+    assert len(types) == 3 and not any("example" in name.lower() for name in types)

@@ -121,19 +121,22 @@ def bench(tmp_path):
 ARM = "robot_ip:=172.16.0.2"
 
 
+ON_THE_ARM = "franka_bringup spawner gripper_node guard_node realsense2_camera_node"
 QUICK = [
     ("franka_slide.launch.py", [], "sim_node guard_node policy_node episode_runner"),
-    ("record.launch.py", [ARM, "command_interface:=joint"], "franka_bringup spawner gripper_node guard_node teleop_node recorder_node panel_node"),
-    ("bringup.launch.py", [ARM], "franka_bringup gripper_node realsense2_camera_node guard_node teleop_node recorder_node panel_node"),
+    ("record.launch.py", [ARM], f"{ON_THE_ARM} teleop_node recorder_node panel_node"),
+    ("bringup.launch.py", [ARM], f"{ON_THE_ARM} teleop_node recorder_node panel_node"),
 ]
 LONG = [
     ("franka_slide.launch.py", ["episodes:=0"], "sim_node guard_node policy_node"),
-    ("franka_slide.launch.py", [ARM], "franka_bringup gripper_node guard_node policy_node"),
+    ("franka_slide.launch.py", [ARM], f"{ON_THE_ARM} policy_node"),
+    ("franka_slide.launch.py", [ARM, "command_interface:=cartesian", "camera:=none"], "franka_bringup gripper_node guard_node policy_node"),
     ("record.launch.py", ["operator:=scripted"], "sim_node guard_node teleop_node recorder_node scripted_operator episode_runner"),
+    ("evaluate.launch.py", [ARM], f"{ON_THE_ARM} policy_node recorder_node teleop_node"),
     (
         "evaluate.launch.py",
         [ARM, "device:=none", "camera:=v4l2"],
-        "franka_bringup gripper_node guard_node policy_node recorder_node v4l2_camera_node",
+        "franka_bringup spawner gripper_node guard_node policy_node recorder_node v4l2_camera_node",
     ),
     ("replay.launch.py", [], "sim_node guard_node replay_node"),
     ("replay.launch.py", [ARM, "driver:=libfranka"], "franka_driver franka_hand guard_node replay_node"),
@@ -175,6 +178,61 @@ def test_the_controller_and_the_address_arrive(bench, file):
 
 
 @pytest.mark.parametrize(
+    ("arguments", "interface"),
+    some_long(
+        [],
+        [
+            ([ARM], "joint"),
+            ([], "cartesian"),
+            ([ARM, "driver:=none"], "joint"),
+            ([ARM, "driver:=libfranka"], "cartesian"),
+            ([ARM, "controller:=servo_twist"], "cartesian"),
+            ([ARM, "command_interface:=cartesian"], "cartesian"),
+        ],
+    ),
+)
+def test_the_guard_commands_joints_where_the_arm_would_else_move_by_itself(bench, arguments, interface):
+    """Catches a default that asks for Franka's Cartesian impedance example, which moves as soon as it is active."""
+    done = bench.launch("robot.launch.py", *arguments, expected="guard_node")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert bench.parameters("guard_node")["command_interface"] == interface
+
+
+@pytest.mark.parametrize(("arguments", "by_itself"), some_long([([ARM], False)], [([], True), (["driver:=none"], False)]))
+def test_a_replay_engages_and_puts_the_scene_back_by_itself_in_simulation_only(bench, arguments, by_itself):
+    done = bench.launch("replay.launch.py", *arguments, expected="guard_node replay_node")
+    assert done.returncode == 0, done.stdout + done.stderr
+    told = bench.parameters("replay_node")
+    assert (told["engage"], told["reset"]) == (by_itself, by_itself)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "by_itself"), some_long([([ARM], False)], [([], False), (["episodes:=0"], True), (["driver:=none", "episodes:=0"], False)])
+)
+def test_the_slide_policy_activates_itself_in_simulation_only(bench, arguments, by_itself):
+    """Catches a policy that moves the arm as soon as the guard is engaged, with nobody at a deadman."""
+    done = bench.launch("franka_slide.launch.py", *arguments, expected="guard_node policy_node")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert bench.parameters("policy_node")["autostart"] is by_itself
+
+
+@pytest.mark.parametrize(
+    ("arguments", "awaited"),
+    some_long([([ARM, "gripper:=false"], False)], [([ARM], True), (["gripper:=false"], True), ([ARM, "driver:=none", "gripper:=false"], False)]),
+)
+def test_without_a_hand_none_is_loaded_and_none_awaited(bench, arguments, awaited):
+    """Catches a guard that waits for the width of a hand that is not there and never engages."""
+    driver = "franka_bringup " if ARM in arguments and "driver:=none" not in arguments else ""
+    done = bench.launch("robot.launch.py", *arguments, expected=f"{driver}guard_node")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert bench.parameters("guard_node")["has_gripper"] is awaited
+    if driver:
+        assert f"load_gripper={str(awaited).lower()}" in bench.words("franka_bringup")
+    if "gripper:=false" in arguments:
+        assert "gripper_node" not in bench.started()
+
+
+@pytest.mark.parametrize(
     ("camera", "node", "own"), some_long([("realsense", "realsense2_camera_node", "~/color/")], [("v4l2", "v4l2_camera_node", "")])
 )
 def test_the_camera_publishes_what_the_nodes_read(bench, camera, node, own):
@@ -209,8 +267,8 @@ def test_the_driver_is_told_where_the_arm_is_and_what_the_guard_sends(bench):
         [("cdp_franka_driver", [ARM, "camera:=none", "driver:=libfranka"], "make build")],
         [
             ("franka_bringup", [ARM, "camera:=none"], "CDP_UNDERLAY"),
-            ("realsense2_camera", [ARM], "realsense2-camera"),
-            ("v4l2_camera", [ARM, "camera:=v4l2"], "v4l2-camera"),
+            ("realsense2_camera", [ARM], "realsense2-camera, or take camera:=none"),
+            ("v4l2_camera", [ARM, "camera:=v4l2"], "v4l2-camera, or take camera:=none"),
             ("spacenav", ["spacenav:=true"], "spacenav"),
         ],
     ),

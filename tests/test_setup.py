@@ -74,6 +74,31 @@ def test_an_interpreter_that_will_not_do_is_named(tmp_path, text, message):
     assert message in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("installed", "taken"), [([], ""), (["humble"], ""), (["humble", "jazzy"], "jazzy"), (["kilted", "rolling"], "kilted"), (["rolling"], "rolling")]
+)
+def test_ros_is_taken_from_where_it_is_supported_and_humble_never(tmp_path, installed, taken):
+    text = (ROOT / "tools/setup.sh").read_text()
+    function = text[text.index("ros_root() {") : text.index("probe_python() {")].replace("/opt/ros", str(tmp_path))
+    for distribution in installed:
+        (tmp_path / distribution).mkdir()
+        (tmp_path / distribution / "setup.bash").write_text(f"export ROS_DISTRO={distribution}\n")
+    done = subprocess.run(["bash", "-c", f"set -euo pipefail\n{function}\nros_root"], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == (f"{tmp_path}/{taken}" if taken else "")
+    # The environment takes the same one, or the wheels' Jazzy.
+    script = copy_of_tools(tmp_path / "work").parent / "env.sh"
+    script.write_text(script.read_text().replace("/opt/ros", str(tmp_path)))
+    assert environment(f". {script}")["ROS_DISTRO"] == (taken or "jazzy")
+
+
+def test_a_humble_that_is_sourced_already_is_named(tmp_path):
+    script = copy_of_tools(tmp_path).parent / "env.sh"
+    path = "/opt/ros/humble/local/lib/python3.10/dist-packages"
+    for variables, said in (({"PYTHONPATH": path}, True), ({"PYTHONPATH": f"/x:{path}"}, True), ({"PYTHONPATH": "/x"}, False), ({}, False)):
+        done = subprocess.run(["bash", "-c", f". {script}"], env={"PATH": "/usr/bin:/bin", **variables}, capture_output=True, text=True, check=True)
+        assert ("Humble is sourced" in done.stderr) is said
+
+
 BROWSER = ("chromedriver", "chromium", "google-chrome")
 
 

@@ -3,13 +3,16 @@
 _cdp_root="$(cd "$(dirname "${BASH_SOURCE[0]:-$0}")/.." && pwd -P)"
 if [ -n "${ZSH_VERSION:-}" ]; then _cdp_shell=zsh; else _cdp_shell=bash; fi
 _cdp_underlay=
-for _cdp_distro in jazzy kilted rolling humble; do
+for _cdp_distro in jazzy kilted rolling; do
   if [ -f "/opt/ros/$_cdp_distro/setup.$_cdp_shell" ]; then
     _cdp_underlay="/opt/ros/$_cdp_distro"
     . "$_cdp_underlay/setup.$_cdp_shell"
     break
   fi
 done
+case ":${PYTHONPATH:-}" in
+  *:/opt/ros/humble/*) printf 'env.sh: ROS 2 Humble is sourced in this shell and would be imported; it is not supported: begin in a shell without it (~/.bashrc)\n' >&2 ;;
+esac
 # A workspace of yours to lay this one over, for example franka_ros2: CDP_UNDERLAY=<workspace>/install.
 if [ -n "${CDP_UNDERLAY:-}" ] && [ -n "$_cdp_underlay" ]; then . "$CDP_UNDERLAY/local_setup.$_cdp_shell"; fi
 if [ -z "$_cdp_underlay" ]; then

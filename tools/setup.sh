@@ -23,7 +23,7 @@ hash_of() { sha256sum | cut -c1-24; }
 
 ros_root() { # the newest supported distribution under /opt/ros, or nothing
   local distro
-  for distro in jazzy kilted rolling humble; do
+  for distro in jazzy kilted rolling; do
     if [ -f "/opt/ros/$distro/setup.bash" ]; then echo "/opt/ros/$distro"; return; fi
   done
 }
@@ -123,6 +123,7 @@ make_venv() {
     # Half a venv, one of another interpreter or a moved one cannot be repaired in place. One made by hand with the same interpreter can be kept.
     if ! "$venv/bin/python" -c "import sys, pip; sys.exit(sys.version_info[:2] != $("$python" -c 'import sys; print(tuple(sys.version_info[:2]))') or sys.prefix != '$venv')" 2>/dev/null; then
       say "making .venv with $("$python" -V)${ros:+ on top of $ros}"
+      [ -n "$ros" ] || [ ! -d /opt/ros/humble ] || say "ROS 2 Humble under /opt/ros is not supported and left alone: ROS 2 Jazzy comes from wheels"
       rm -rf "$venv" "$root/build" "$root/install"
       "$python" -m venv "${options[@]}" "$venv"
     fi

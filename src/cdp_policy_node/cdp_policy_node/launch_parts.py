@@ -30,6 +30,11 @@ CONTROLLERS = [
 DRIVERS = ["franka_ros2", "libfranka", "none"]
 CAMERAS = ["realsense", "v4l2", "none"]
 DEVICES = ["auto", "spacenavd", "hidraw", "spacenav", "joy", "none"]
+# Where MuJoCo stands in for the arm: an expression, see below.
+SIMULATED = "{robot_ip} == '' and {driver} != 'none'"
+# Joints are commanded on the arm unless the controller takes poses: franka_ros2's own Cartesian impedance moves by itself (docs/robot.md).
+_CARTESIAN = "('cartesian_impedance', 'crisp_pose', 'servo_twist', 'servo_pose')"
+_INTERFACE = f"'joint' if {{robot_ip}} != '' and {{driver}} != 'libfranka' and {{controller}} not in {_CARTESIAN} else 'cartesian'"
 # The arguments of robot.launch.py which every file that includes it declares too.
 OF_THE_ROBOT = ("robot_ip", "driver", "command_interface", "controller", "camera", "image_topic", "lockstep")
 
@@ -56,6 +61,11 @@ def expression(text: str) -> PythonExpression:
     return PythonExpression(parts)
 
 
+def camera_on_the_arm() -> PythonExpression:
+    """Default of `camera` where a policy, a recorder or a person looks: the RealSense on the arm, MuJoCo's own otherwise."""
+    return expression("'none' if {robot_ip} == '' else 'realsense'")
+
+
 def robot_arguments(camera: object = "none") -> list[DeclareLaunchArgument]:
     """The arguments ``OF_THE_ROBOT``, with the default of `camera`."""
     return [
@@ -67,16 +77,17 @@ def robot_arguments(camera: object = "none") -> list[DeclareLaunchArgument]:
             description="What talks to the arm at robot_ip (see docs/bringup.md); none: nothing is started, neither driver nor MuJoCo.",
         ),
         DeclareLaunchArgument(
-            "command_interface",
-            default_value="cartesian",
-            choices=["cartesian", "joint"],
-            description="What the guard commands: poses of the end effector, or joint positions with velocities.",
-        ),
-        DeclareLaunchArgument(
             "controller",
             default_value="auto",
             choices=CONTROLLERS,
             description="What takes the commands: see docs/interfaces.md; auto: by command_interface, or the libfranka driver.",
+        ),
+        DeclareLaunchArgument(
+            "command_interface",
+            default_value=expression(_INTERFACE),
+            choices=["cartesian", "joint"],
+            description="What the guard commands: poses of the end effector, or joint positions with velocities; on the arm joint, in simulation, "
+            "with libfranka and for controllers of poses cartesian.",
         ),
         DeclareLaunchArgument(
             "camera", default_value=camera, choices=CAMERAS, description="Driver of the agent-view camera; none: it runs already, or is MuJoCo's."

@@ -31,6 +31,7 @@ NAMES = {
 _POSE = "geometry_msgs/msg/PoseStamped"
 _POINT = "trajectory_msgs/msg/JointTrajectory"
 _OURS = " --param-file $(ros2 pkg prefix --share cdp_policy_node)/config/controllers_fr3.yaml"
+_EXAMPLE = "franka_ros2's own example of that name moves the arm by itself once it is active (docs/robot.md): set command_interface to joint instead"
 _SERVO = "start MoveIt Servo with the move group fr3_manipulator and moveit_servo.command_in_type: speed_units"
 
 
@@ -54,7 +55,7 @@ def _peer(chosen: str, config: CommandConfig, command_interface: str) -> Peer:
         topic = config.absolute(name, "joint_trajectory")
         return Peer(topic, _POINT, spawn(name, _OURS), name, trajectory.PLUGIN)
     if chosen == "cartesian_impedance":
-        start = f"{spawn(name)}; franka_ros2's own example of that name moves by itself when started: see docs/robot.md"
+        start = f"{_EXAMPLE}; where the arm has a changed copy of it, {spawn(name)}"
         return Peer(config.absolute(name, "equilibrium_pose"), _POSE, start, name)
     if chosen == "crisp_pose":
         return Peer(config.absolute("target_pose"), _POSE, spawn(name), name)
