@@ -58,7 +58,7 @@ def isolated_environment() -> dict[str, str]:
 def run_launch_file(package: str, launch_file: str, arguments: Mapping[str, object]) -> int:
     """Run a launch file to its end and give its exit status; see :func:`launched`.
 
-    In simulation on a ROS domain as :func:`isolated_environment` has it; with a ``robot_ip`` on the user's own, where other terminals engage the guard.
+    In simulation on a ROS domain as :func:`isolated_environment` has it; with a ``robot_ip`` on the user's, where other terminals engage the guard.
     """
     environment = os.environ if arguments.get("robot_ip") else isolated_environment()
     with launched(package, launch_file, arguments, environment) as process:
