@@ -17,8 +17,8 @@ GUARD = yaml.safe_load((Path(__file__).parents[2] / "config/guard.yaml").read_te
 # guard's half: for 10 ms of the slowest joints that is 8 mrad more. For the hand, which is slower, half of its own 2.5 mm in 10 ms.
 JOINT_SPEED, JOINT_ALLOWANCE = GUARD["joint_speed_share"] * FR3.dq_max_rad_s, 0.008
 HAND_SPEED, HAND_ALLOWANCE_M = np.full(3, GUARD["linear_speed_m_s"]), 0.00125
-# An arm that stops: 20 lost commands and as long until that is noticed, 40 ms at the 0.5 rad/s of these circles, then braked with 4 rad/s^2 or more.
-STOPS_WITHIN_RAD = 0.5 * 0.04 + 0.5**2 / (2 * 4.0)
+# An arm that stops: target_delay_s, coast_s, and 20 ms until it is noticed, then braked with deceleration_rad_s2; besides, what the arm lags behind.
+STOPS_AFTER_S, BRAKED_RAD_S2, LAG_RAD = 0.07, 4.0, 0.02
 # An arm that is held: sags and settles by no more.
 HELD_RAD = 0.005
 
@@ -52,9 +52,11 @@ def stopped_and_held(stack, first, what):
     """How far the arm went on while nobody heard of it, from sample ``first`` on, and how far since: as an arm that stops and is held."""
     samples = stack.joints[first - 1 :]
     again = 1 + int(np.argmax([b[0] - a[0] for a, b in itertools.pairwise(samples)]))
+    speed = max(stack.speeds[stamp] for stamp, _ in samples[max(again - 10, 0) : again])
+    allowed = STOPS_AFTER_S * speed + speed**2 / (2.0 * BRAKED_RAD_S2) + LAG_RAD
     silent, heard, last = samples[again - 1][1], samples[again][1], samples[-1][1]
     way, drift = float(np.abs(heard - silent).max()), float(np.abs(last - heard).max())
-    assert way < STOPS_WITHIN_RAD, f"{what}: the arm went on by {way:.4f} rad"
+    assert way < allowed, f"{what}: the arm went on by {way:.4f} rad, from {speed:.2f} rad/s it stops within {allowed:.4f} rad"
     assert drift < HELD_RAD, f"{what}: the arm drifted by {drift:.4f} rad"
     return way, drift
 

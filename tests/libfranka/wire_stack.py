@@ -117,14 +117,14 @@ class Stack:
         self.executor = make_executor(context=self.context)
         self.executor.add_node(self.node)
         self.statuses, self.guard, self.policy, self.joints, self.desired, self.faults = [], [], [], [], [], 0
-        self.stops, self.guard_states, self.guard_faults = 0, [], []
+        self.stops, self.guard_states, self.guard_faults, self.speeds = 0, [], [], {}
         latched = QoSProfile(depth=10, durability=DurabilityPolicy.TRANSIENT_LOCAL)
         sensor = QoSProfile(depth=50, reliability=ReliabilityPolicy.BEST_EFFORT)
         subscribe, publish = self.node.create_subscription, self.node.create_publisher
         subscribe(DiagnosticStatus, "/franka_driver/status", self._on_status, latched)
         subscribe(GuardStatus, "/cdp/guard/status", self._on_guard, latched)
         subscribe(PolicyStatus, "/cdp/policy/status", self.policy.append, 50)
-        subscribe(JointState, "/joint_states", lambda m: self.joints.append((stamp_to_ns(m.header.stamp), np.array(m.position))), sensor)
+        subscribe(JointState, "/joint_states", self._on_joints, sensor)
         subscribe(JointState, "/franka_driver/desired_joint_states", lambda m: self._on_desired(m, m.position), sensor)
         subscribe(
             PoseStamped,
@@ -181,6 +181,11 @@ class Stack:
 
     def _on_status(self, msg):
         self.statuses.append((msg.message, {v.key: v.value for v in msg.values}))
+
+    def _on_joints(self, msg):
+        stamp = stamp_to_ns(msg.header.stamp)
+        self.speeds[stamp] = max(abs(speed) for speed in msg.velocity)
+        self.joints.append((stamp, np.array(msg.position)))
 
     def _on_guard(self, msg):
         if msg.state == GuardStatus.STATE_FAULT and self.guard_states[-1:] != [GuardStatus.STATE_FAULT]:
