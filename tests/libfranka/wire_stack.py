@@ -291,9 +291,17 @@ class Stack:
         self.wish = lambda now_ns: self._towards(place(now_ns))
 
     def go(self, place, within_m=0.03):
-        """The operator takes the hand to ``place``."""
+        """The operator takes the hand to ``place``, and begins anew where a busy machine has stopped that."""
         self.wish = lambda now_ns: self._towards(place)
-        self.until(lambda: np.linalg.norm(place - self.here()) < within_m, f"the arm at {place}, it is at {self.here()}")
+        self.until(lambda: np.linalg.norm(place - self.here()) < within_m, f"the arm at {place}, it is at {self.here()}", each=self._begin_anew)
+
+    def _begin_anew(self):
+        if self.status["problem"] == "reflex":
+            assert self.status["reflexes"] == "communication_constraints_violation", self.status
+            self.stops += 1
+            self.recover()
+        elif self.guard_is(0, 4) and self.status["phase"] == "controlling":
+            self.faults += bool(self.ask_to_engage())
 
     def _towards(self, place):
         """No further ahead than the guard lets a target be."""
@@ -314,11 +322,6 @@ class ShippedStack(Stack):
 
     def start_guard(self):
         self.start("guard", GUARD, str(CONFIG / "guard.yaml"), f"command_interface:={self.interface}", "controller:=franka_driver")
-
-    def go(self, place, within_m=0.03):
-        """The operator takes the hand to ``place``, and engages again where a stall of the machine has ended that."""
-        self.wish = lambda now_ns: self._towards(place)
-        self.until(lambda: np.linalg.norm(place - self.here()) < within_m, f"the arm at {place}", each=self.engage_after_a_stall)
 
 
 def share_of_allowed(samples, speed, allowance):
