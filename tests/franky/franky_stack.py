@@ -74,12 +74,6 @@ class FrankyStack(Stack):
             self.engage_after_a_stall,
         )
 
-    def engage_after_a_stall(self):
-        if self.guard_is(0, 4) and self.status["phase"] == "controlling":
-            self.faults += 1
-            self.engage()
-            self.guard.clear()
-
     def refused(self):
         """Targets that the driver has refused so far."""
         return int(self.status.get("refused_targets", 0))

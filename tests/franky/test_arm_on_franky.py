@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
-from motions import JOINT_STEP, POSE_STEP_M, START_M, resumes
+from motions import START_M, assert_no_jump, resumes
 
 from cdp_franka.kinematics import forward
 
@@ -82,8 +82,8 @@ def test_the_arm_is_held_and_follows(stack, scene, table):
     assert held < HELD_RAD
     assert way > 1.0
     assert lag < (FOLLOWED_RAD if unit == "rad" else FOLLOWED_M)
-    assert commanded < (JOINT_STEP if unit == "rad" else POSE_STEP_M)
-    assert measured < JOINT_STEP
+    assert_no_jump(desired, unit == "rad", "the command")
+    assert_no_jump(joints, True, "the arm")
 
 
 @pytest.mark.parametrize("name", THRESHOLDS)

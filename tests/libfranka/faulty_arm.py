@@ -35,8 +35,6 @@ GENERATORS = {
     "cartesian_position_motion_generator_start_pose_invalid": (POSE, jump(0.3, 0.3)),
     "cartesian_motion_generator_velocity_discontinuity": (POSE, jump(0.0, 0.05)),
 }
-LAWS = ("controller_torque_discontinuity", "joint_velocity_violation")
-NAMES = (*GENERATORS, *LAWS)
 
 
 def _frame(values):
@@ -105,8 +103,6 @@ class FaultyArm(LibfrankaArm):
                     pose[12] += offset
                     control.writeOnce(pylibfranka.CartesianPose(pose))
             self._words = "the robot did not object"
-        except pylibfranka.ControlException as error:
-            self._words = str(error)
-        except RuntimeError as error:
+        except (pylibfranka.ControlException, RuntimeError) as error:
             self._words = str(error)
         self._interface.torque_controller = None

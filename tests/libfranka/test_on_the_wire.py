@@ -9,9 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from motions import from_start, in_motion, resumes, standing_at_the_start
+from motions import HELD_RAD, at_rest, from_start, in_motion, resumes, standing_at_the_start, stopped_and_held
 
 DURATION_S = float(os.environ.get("CDP_DURATION", "60"))
+# What a run has to come to on a machine that keeps up. Measured in 600 s: 0.73 rad/s (joint), 0.82 rad/s (cartesian), 0.9997 in time, no fault.
+FOLLOWED_SHARE, SPEED_RAD_S, IN_TIME, FAULTS_IN_600_S = 0.9, 0.2, 0.95, 6
+# The same beside two processes that compute without pause: 0.87 and 1.5 rad/s, 0.996 in time.
+SPEED_UNDER_LOAD_RAD_S, IN_TIME_UNDER_LOAD = 0.1, 0.9
 ROOT = Path(__file__).resolve().parents[2]
 BUNDLE = ROOT / "models/slide"
 
@@ -46,11 +50,12 @@ def burning(count=2):
 
 
 def followed(stack, seconds):
-    """Follow the policy for ``seconds`` of the robot's time; statuses meanwhile."""
+    """Follow the policy for ``seconds`` of the robot's time; statuses meanwhile, time, way and the share of the guard's statuses that say so."""
     stack.wish = None
     stack.until(lambda: stack.guard_is(3), "the guard to follow the policy", each=stack.engage_after_a_fault)
     stack.statuses.clear()
     stack.until(lambda: stack.statuses, "a status")
+    stack.guard_states.clear()
     begun, since = stack.robot_s(), len(stack.joints)
     stack.until(
         lambda: stack.status["phase"] != "controlling" or stack.robot_s() - begun > seconds,
@@ -58,29 +63,32 @@ def followed(stack, seconds):
         20 * seconds + 60,
         each=stack.engage_after_a_fault,
     )
-    return [facts for _, facts in stack.statuses], stack.robot_s() - begun, stack.moved(since)
+    share = float(np.mean([state == 3 for state in stack.guard_states]))
+    return [facts for _, facts in stack.statuses], stack.robot_s() - begun, stack.moved(since), share
 
 
 def test_a_policy_drives_the_arm_without_a_reflex(stack, table):
     if "policy" not in stack.processes:
         stack.start_policy(BUNDLE)
     from_start(stack)
-    facts, robot_s, moved = followed(stack, DURATION_S)
+    faults = stack.faults
+    facts, robot_s, moved, share = followed(stack, DURATION_S)
+    faults = stack.faults - faults
     rates = [float(f["control_command_success_rate"]) for f in facts]
     reflexes = [f["reflexes"] for f in facts if f["reflexes"]]
-    chunks = stack.policy[-1]
     table.append(
         (
             f"{stack.interface}: policy, guard, driver for {robot_s:.0f} s of the robot",
-            f"{len(reflexes)} reflexes, commands in time {np.mean(rates):.4f} (lowest of 100: {min(rates):.2f}), arm moved {moved:.1f} rad, "
-            f"{stack.faults} faults of the guard",
+            f"{len(reflexes)} reflexes, commands in time {np.mean(rates):.4f} (lowest of 100: {min(rates):.2f}), arm moved {moved:.1f} rad "
+            f"({moved / robot_s:.2f} rad/s), guard follows the policy for {share:.3f} of the time, {faults} faults",
         )
     )
     assert reflexes == []
     assert robot_s >= DURATION_S
-    assert moved > 0.5
-    assert np.mean(rates) > 0.5
-    assert chunks is not None
+    assert moved > SPEED_RAD_S * DURATION_S
+    assert share >= FOLLOWED_SHARE
+    assert np.mean(rates) >= IN_TIME
+    assert faults <= max(1.0, FAULTS_IN_600_S * DURATION_S / 600.0), stack.guard_faults
 
 
 def test_beside_two_burning_processes_the_arm_is_commanded_or_stopped_in_order(stack, table):
@@ -88,18 +96,28 @@ def test_beside_two_burning_processes_the_arm_is_commanded_or_stopped_in_order(s
         stack.start_policy(BUNDLE)
     from_start(stack)
     with burning():
-        facts, robot_s, moved = followed(stack, DURATION_S / 3)
+        facts, robot_s, moved, share = followed(stack, DURATION_S / 3)
+        stopped = facts[-1]["phase"] != "controlling"
+        if stopped:
+            stack.until(lambda: stack.guard_is(0, 4), "the guard to fault or disengage")
+            stack.run(1.0)
+            drift = at_rest(stack)
     rates = [float(f["control_command_success_rate"]) for f in facts if f["phase"] == "controlling"]
     reflexes = sorted({f["reflexes"] for f in facts if f["reflexes"]})
     table.append(
         (
             f"{stack.interface}: the same beside two burning processes, {robot_s:.0f} s",
-            f"{', '.join(reflexes) or 'no reflex'}, commands in time {np.mean(rates):.4f}, arm moved {moved:.1f} rad",
+            f"{', '.join(reflexes) or 'no reflex'}, commands in time {np.mean(rates):.4f}, arm moved {moved:.1f} rad, policy {share:.3f} of the time"
+            + (f"; stopped, guard off, at rest within {drift:.4f} rad" if stopped else ""),
         )
     )
     assert set(reflexes) <= {"communication_constraints_violation"}
-    if reflexes:
+    if stopped:
+        assert drift < HELD_RAD
         resumes(stack, "after the load")
+    else:
+        assert moved > SPEED_UNDER_LOAD_RAD_S * robot_s
+        assert np.mean(rates) >= IN_TIME_UNDER_LOAD
 
 
 REFLEXES = (
@@ -148,18 +166,24 @@ def test_the_process_that_holds_the_connection_is_killed_in_motion(stack, table)
     in_motion(stack)
     process = stack.status["process_id"]
     os.kill(int(process), signal.SIGKILL)
+    first = len(stack.joints)
     stack.until(lambda: stack.status["problem"] == "connection lost", "the complaint")
     stack.until(lambda: stack.status["phase"] != "connecting" and stack.status["process_id"] != process, "another process with a connection")
     stack.run(2.0)
+    way, drift = stopped_and_held(stack, first, "process killed")
     found = stack.status["reflexes"] or "no reflex"
     if stack.status["phase"] != "controlling":
         assert stack.recover().success
     commanded, measured = resumes(stack, "after the kill")
-    table.append((f"{stack.interface}: its process killed", f"said so, connected again ({found}), largest step {commanded:.4f}, {measured:.4f} rad"))
+    held = f"arm stopped within {way:.4f} rad, held within {drift:.4f} rad"
+    table.append(
+        (f"{stack.interface}: its process killed", f"said so, {held}, connected again ({found}), largest step {commanded:.4f}, {measured:.4f} rad")
+    )
 
 
 def test_the_driver_is_killed_in_motion(stack, table):
     in_motion(stack)
+    first = len(stack.joints)
     stack.end("driver", signal.SIGKILL)
     stack.until(lambda: stack.guard_is(0, 4), "the guard to fault or disengage")
     said = stack.guard[-1].message
@@ -167,16 +191,23 @@ def test_the_driver_is_killed_in_motion(stack, table):
     stack.start_driver()
     stack.until(lambda: stack.status["phase"] in ("controlling", "waiting"), "the driver")
     stack.run(2.0)
+    way, drift = stopped_and_held(stack, first, "driver killed")
     found = stack.status["reflexes"] or "no reflex"
     if stack.status["phase"] != "controlling":
         assert stack.recover().success
     commanded, measured = resumes(stack, "after the kill")
-    table.append((f"{stack.interface}: driver killed", f"guard: {said[:40]!r}; {found}; largest step {commanded:.4f}, {measured:.4f} rad"))
+    table.append(
+        (
+            f"{stack.interface}: driver killed",
+            f"guard: {said[:40]!r}; {found}; stopped within {way:.4f}, held within {drift:.4f} rad; largest step {commanded:.4f}, {measured:.4f} rad",
+        )
+    )
 
 
 @pytest.mark.parametrize("how", ["frozen", "restarted"])
 def test_the_robot_is_frozen_or_restarted_in_motion(stack, server, table, how):
     in_motion(stack)
+    first = len(stack.joints)
     if how == "frozen":
         server.signal(signal.SIGSTOP)
     else:
@@ -191,10 +222,14 @@ def test_the_robot_is_frozen_or_restarted_in_motion(stack, server, table, how):
         server.start()
     stack.until(lambda: stack.status["phase"] in ("controlling", "waiting"), "the driver to connect again")
     stack.run(2.0)
+    held = ""
+    if how == "frozen":
+        way, drift = stopped_and_held(stack, first, how)
+        held = f"stopped within {way:.4f}, held within {drift:.4f} rad; "
     if stack.status["phase"] != "controlling":
         assert stack.recover().success
     commanded, measured = resumes(stack, how)
-    table.append((f"{stack.interface}: robot {how}", f"{said[:60]!r}; connected again; largest step {commanded:.4f}, {measured:.4f} rad"))
+    table.append((f"{stack.interface}: robot {how}", f"{said[:60]!r}; connected again; {held}largest step {commanded:.4f}, {measured:.4f} rad"))
 
 
 def test_what_the_machine_itself_stopped(stack, table):

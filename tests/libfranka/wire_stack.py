@@ -25,6 +25,7 @@ from cdp.actions import eef_row
 from cdp_franka.kinematics import forward
 
 PORT, GRIPPER_PORT = 1337, 1338
+CONFIG = Path(__file__).resolve().parents[2] / "config"
 DEADLINE_S = 60.0
 FAULTY_DRIVER = "import sys; from cdp_franka_driver.driver_node import DriverNode; from cdp_ros.main import run_node; "
 FAULTY_DRIVER += "sys.exit(run_node('franka_driver', lambda: DriverNode('faulty_arm:FaultyArm'), refusals=(Exception,), close=DriverNode.close))"
@@ -37,12 +38,13 @@ WATCHDOGS = ("state_timeout_s:=0.5", "source_margin_s:=0.4", "max_observation_ag
 class Server:
     """A server of libfranka's protocol as a process of its own. Its ports are checked, its end is by SIGTERM."""
 
-    def __init__(self, log, command, ready, environment=None):
-        """``ready``: what it writes once it serves."""
+    def __init__(self, log, command, ready, environment=None, ports=(PORT, GRIPPER_PORT)):
+        """``ready``: what it writes once it serves; ``ports`` have to be free."""
+        self._ports = ports
         self._log, self._command, self._ready, self._environment, self.process = log, command, ready, environment, None
 
     def start(self):
-        for port in (PORT, GRIPPER_PORT):
+        for port in self._ports:
             with socket.socket() as probe:
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 probe.bind(("0.0.0.0", port))
@@ -115,14 +117,14 @@ class Stack:
         self.executor = make_executor(context=self.context)
         self.executor.add_node(self.node)
         self.statuses, self.guard, self.policy, self.joints, self.desired, self.faults = [], [], [], [], [], 0
-        self.stops = 0
+        self.stops, self.guard_states, self.guard_faults, self.speeds = 0, [], [], {}
         latched = QoSProfile(depth=10, durability=DurabilityPolicy.TRANSIENT_LOCAL)
         sensor = QoSProfile(depth=50, reliability=ReliabilityPolicy.BEST_EFFORT)
         subscribe, publish = self.node.create_subscription, self.node.create_publisher
         subscribe(DiagnosticStatus, "/franka_driver/status", self._on_status, latched)
-        subscribe(GuardStatus, "/cdp/guard/status", self.guard.append, latched)
+        subscribe(GuardStatus, "/cdp/guard/status", self._on_guard, latched)
         subscribe(PolicyStatus, "/cdp/policy/status", self.policy.append, 50)
-        subscribe(JointState, "/joint_states", lambda m: self.joints.append((stamp_to_ns(m.header.stamp), np.array(m.position))), sensor)
+        subscribe(JointState, "/joint_states", self._on_joints, sensor)
         subscribe(JointState, "/franka_driver/desired_joint_states", lambda m: self._on_desired(m, m.position), sensor)
         subscribe(
             PoseStamped,
@@ -153,7 +155,7 @@ class Stack:
         self.start("policy", POLICY, f"bundle:={bundle}", "autostart:=true", "image_timeout_s:=1.0", "state_timeout_s:=1.0")
 
     def start(self, name, code, *settings, arguments=()):
-        parameters = [part for setting in settings for part in ("-p", setting)]
+        parameters = [part for setting in settings for part in ("--params-file" if setting.endswith(".yaml") else "-p", setting)]
         with (self.folder / f"{name}.log").open("ab") as log:
             self.processes[name] = subprocess.Popen(
                 [sys.executable, "-c", code, *arguments, "--ros-args", *parameters], env=self.environment, stdout=log, stderr=subprocess.STDOUT
@@ -179,6 +181,17 @@ class Stack:
 
     def _on_status(self, msg):
         self.statuses.append((msg.message, {v.key: v.value for v in msg.values}))
+
+    def _on_joints(self, msg):
+        stamp = stamp_to_ns(msg.header.stamp)
+        self.speeds[stamp] = max(abs(speed) for speed in msg.velocity)
+        self.joints.append((stamp, np.array(msg.position)))
+
+    def _on_guard(self, msg):
+        if msg.state == GuardStatus.STATE_FAULT and self.guard_states[-1:] != [GuardStatus.STATE_FAULT]:
+            self.guard_faults.append(msg.message)
+        self.guard_states.append(msg.state)
+        self.guard.append(msg)
 
     def _on_desired(self, msg, position):
         self.desired.append((stamp_to_ns(msg.header.stamp), np.array(position)))
@@ -248,6 +261,13 @@ class Stack:
             self.engage()
             self.guard.clear()
 
+    def engage_after_a_stall(self):
+        """The same where the driver has refused a target, so that the guard is off."""
+        if self.guard_is(0, 4) and self.status["phase"] == "controlling":
+            self.faults += 1
+            self.engage()
+            self.guard.clear()
+
     def recover(self):
         self.until(self._recovery.service_is_ready, "the driver's service")
         future = self._recovery.call_async(Trigger.Request())
@@ -271,9 +291,17 @@ class Stack:
         self.wish = lambda now_ns: self._towards(place(now_ns))
 
     def go(self, place, within_m=0.03):
-        """The operator takes the hand to ``place``."""
+        """The operator takes the hand to ``place``, and begins anew where a busy machine has stopped that."""
         self.wish = lambda now_ns: self._towards(place)
-        self.until(lambda: np.linalg.norm(place - self.here()) < within_m, f"the arm at {place}, it is at {self.here()}")
+        self.until(lambda: np.linalg.norm(place - self.here()) < within_m, f"the arm at {place}, it is at {self.here()}", each=self._begin_anew)
+
+    def _begin_anew(self):
+        if self.status["problem"] == "reflex":
+            assert self.status["reflexes"] == "communication_constraints_violation", self.status
+            self.stops += 1
+            self.recover()
+        elif self.guard_is(0, 4) and self.status["phase"] == "controlling":
+            self.faults += bool(self.ask_to_engage())
 
     def _towards(self, place):
         """No further ahead than the guard lets a target be."""
@@ -284,6 +312,24 @@ class Stack:
         """Way of the measured joints, rad."""
         path = np.array([q for _, q in self.joints[since:]])
         return 0.0 if len(path) < 2 else float(np.abs(np.diff(path, axis=0)).sum())
+
+
+class ShippedStack(Stack):
+    """Driver and guard with the settings that are shipped, as they are."""
+
+    def start_driver(self, *more):
+        self.start("driver", self.driver, str(CONFIG / "driver.yaml"), "robot_ip:=127.0.0.1", f"command_interface:={self.interface}", *more)
+
+    def start_guard(self):
+        self.start("guard", GUARD, str(CONFIG / "guard.yaml"), f"command_interface:={self.interface}", "controller:=franka_driver")
+
+
+def share_of_allowed(samples, speed, allowance):
+    """Greatest change from one sample to the next as a share of what ``speed`` (D,) [per s] and ``allowance`` let it be, in 10 ms or longer."""
+    worst = 0.0
+    for (t0, a), (t1, b) in itertools.pairwise(samples):
+        worst = max(worst, float((np.abs(b - a) / (speed * max((t1 - t0) * 1e-9, 0.01) + allowance)).max()))
+    return worst
 
 
 def largest_step(samples):

@@ -139,8 +139,7 @@ class GripperCore:
         """The goal under way has ended. Returns what to tell a person, where it failed by itself."""
         ended, self._running = self._running, None
         if ended is not None and ended.cancelled:
-            # The fingers stopped on the way and hold nothing: any width is a goal again, the one where they are too, since a grasp has a force.
-            self._goal_width_m = math.inf
+            self._stopped_on_the_way()
         if ended is None or success or ended.cancelled or ended.stopped:
             return None
         if ended.goal.kind is not Kind.HOME:
@@ -149,6 +148,16 @@ class GripperCore:
             f"{ended.goal} failed{': ' + error if error else ''}; the fingers stay where they are and this target is not tried again, a new one is; "
             "look at the hand, and home it by /cdp/gripper/home if it lost its place"
         )
+
+    def lost(self) -> None:
+        """The hand is gone, and the goal under way with it: the target is a goal again when the hand is back, unless it was given up."""
+        ended, self._running, self._width_m = self._running, None, None
+        if ended is not None and not ended.stopped:
+            self._stopped_on_the_way()
+
+    def _stopped_on_the_way(self) -> None:
+        # The fingers hold nothing: any width is a goal again, the one where they are too, since a grasp has a force.
+        self._goal_width_m = math.inf
 
     def _begin(self, goal: Goal, opening: bool, now_ns: int) -> Goal:
         self._running = _Running(goal, now_ns, opening)

@@ -174,6 +174,29 @@ def test_a_goal_that_takes_too_long_is_cancelled_and_nothing_is_sent_until_it_ha
     assert [a for a in asked if a is not None] in ([Cancel.TURNED_BACK], [Cancel.TOO_LONG])
 
 
+def test_a_goal_that_was_lost_with_the_hand_is_sent_again_when_the_hand_is_back():
+    """Catches a width that is taken for reached because it was once asked for."""
+    hand = Hand(goal_ms=1000).run(200, 0.02)
+    hand.core.lost()
+    hand.ends_ns = None
+    hand.run(1000, 0.02)
+    assert len(hand.goals) == 1, "the width is not known before the hand is back"
+    hand.core.on_width(0.045)
+    hand.run(3000, 0.02)
+    assert hand.goals == [Goal(Kind.GRASP, 0.02, FORCE_N)] * 2
+    assert hand.width_m == 0.02
+
+
+def test_a_goal_that_was_stopped_is_not_sent_again_because_the_hand_was_lost():
+    hand = Hand(goal_ms=1000).run(200, 0.02)
+    hand.core.stop()
+    hand.core.lost()
+    hand.ends_ns = None
+    hand.core.on_width(0.045)
+    hand.run(3000, 0.02)
+    assert len(hand.goals) == 1
+
+
 @pytest.mark.parametrize("target", [(math.nan, 30.0), (0.05, math.nan), (-0.1, 30.0), (0.05, 0.0)])
 def test_a_target_that_is_none_is_refused_and_the_one_before_is_kept(target):
     hand = Hand()

@@ -48,7 +48,7 @@ class ArmState:
 
 
 class Arm(Protocol):
-    """A connected arm. Each call may raise what :func:`cdp_franka_driver.problems.problem` explains."""
+    """A connected arm. Each call may raise what :func:`cdp_franka_driver.problems.of_exception` explains."""
 
     def state(self) -> ArmState | None:
         """The newest reading; None where none has come since the last call."""

@@ -32,18 +32,19 @@ _BRAKE_S = 1.0
 
 @dataclass(frozen=True)
 class Begin:
-    """What the process is told first."""
+    """What the process is told first. ``again``: it follows one that has ended."""
 
     robot_ip: str
     config: ControlConfig
     rate_hz: float
+    again: bool = False
 
 
 class ArmProcess:
-    """Steps a :class:`Supervisor` at ``rate_hz`` until the node at the other end of the line goes."""
+    """Steps ``supervisor`` at ``rate_hz`` until the node at the other end of the line goes."""
 
-    def __init__(self, node: Connection, make: Callable[[], Arm], rate_hz: float) -> None:
-        self._node, self._supervisor, self._period_s = node, Supervisor(make), 1.0 / rate_hz
+    def __init__(self, node: Connection, supervisor: Supervisor, rate_hz: float) -> None:
+        self._node, self._supervisor, self._period_s = node, supervisor, 1.0 / rate_hz
         self._asked, self._gone, self._sending = queue.SimpleQueue[str](), threading.Event(), threading.Lock()
 
     def run(self) -> None:
@@ -96,7 +97,8 @@ def main() -> int:
     begin: Begin = node.recv()
     made: Callable[[str, ControlConfig], Arm] = getattr(importlib.import_module(module), factory)
     gc.freeze()
-    ArmProcess(node, lambda: made(begin.robot_ip, begin.config), begin.rate_hz).run()
+    supervisor = Supervisor(lambda: made(begin.robot_ip, begin.config), ask=begin.config.resume == "ask", again=begin.again)
+    ArmProcess(node, supervisor, begin.rate_hz).run()
     sys.stdout.flush()
     # A destructor of libfranka's may wait for a robot that is gone.
     os._exit(0)

@@ -33,6 +33,9 @@ class ControlConfig:
     coast_s: float = setting(0.03, low=0.0, high=0.1, help="how long the last target's velocity is kept when the next is late [s]")
     deceleration_rad_s2: float = setting(4.0, low=0.5, high=8.0, help="then the joints, or the turn, are braked with this [rad/s^2]")
     deceleration_m_s2: float = setting(3.0, low=0.5, high=8.0, help="cartesian: then the position is braked with this [m/s^2]")
+    resume: str = setting(
+        "auto", choices=("auto", "ask"), help="ask: after control has ended, it is taken again only when ~/error_recovery is called; auto: by itself"
+    )
     realtime: str = setting("ignore", choices=("ignore", "enforce"), help="enforce: refuse to start without a real-time kernel")
     realtime_priority: int = setting(80, low=0, high=98, help="SCHED_FIFO priority of the 1 kHz loop where that is permitted; 0 asks for none")
     collision_torque_nm: tuple[float, ...] = setting(

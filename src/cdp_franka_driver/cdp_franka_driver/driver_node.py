@@ -20,7 +20,6 @@ from geometry_msgs.msg import PoseStamped
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import JointState
-from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectory
 
 from cdp.config import ConfigError, setting
@@ -33,11 +32,11 @@ from cdp_franka_driver.arm_process import Begin
 from cdp_franka_driver.config import ControlConfig
 from cdp_franka_driver.libfranka_arm import has_realtime_kernel
 from cdp_franka_driver.link import LIBFRANKA, ArmLink
+from cdp_franka_driver.recovery_service import RecoveryService
 from cdp_franka_driver.supervisor import Phase, Report
 from cdp_franka_driver.targets import RefusedError, TargetConfig, Targets
 
 NAME = "franka_driver"
-_RECOVERY_S = 3.0
 _LOOK_S = 0.02
 # Longer than the guard's second between two looks at its reader.
 _SHUT_S = 1.5
@@ -77,10 +76,10 @@ class DriverNode(Node):
         self._publish_to()
         if not has_realtime_kernel():
             self.get_logger().warning("no real-time kernel (PREEMPT_RT): a busy machine will lose commands, and the robot stops after 20 in a row")
-        self.create_service(Trigger, f"/{NAME}/error_recovery", self._on_recovery)
         self.create_timer(_LOOK_S, self._look)
         self.create_timer(1.0, self._diagnose)
         self._link = ArmLink(Begin(self._settings.robot_ip, control, self._settings.state_rate_hz), self._on_report, factory)
+        self._recovery = RecoveryService(self, self._link.recover)
 
     def _publish_to(self) -> None:
         reliable, best_effort = QoSProfile(depth=10), QoSProfile(depth=10, reliability=ReliabilityPolicy.BEST_EFFORT)
@@ -95,6 +94,7 @@ class DriverNode(Node):
     def close(self) -> None:
         """End the motion."""
         self._link.close()
+        self._recovery.close()
 
     def _now_ns(self) -> int:
         return int(self.get_clock().now().nanoseconds)
@@ -169,12 +169,6 @@ class DriverNode(Node):
         if self._targets.started:
             self._shut_until_s = time.monotonic() + _SHUT_S
         self.get_logger().error(f"a target is refused, the arm is held; engage the guard anew: {refusal}", throttle_duration_sec=1.0)
-
-    def _on_recovery(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-        recovery = self._link.recover(_RECOVERY_S)
-        response.success, response.message = recovery.success, recovery.message
-        self.get_logger().info(recovery.message)
-        return response
 
     # Health
 

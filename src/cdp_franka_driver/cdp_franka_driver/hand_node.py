@@ -135,8 +135,7 @@ class HandNode(Node):
         if self._hand is not None:
             self._hand.close()
             self._hand = None
-            # What was under way has no one to end it.
-            self._core.done(True)
+            self._core.lost()
             self._goal = 0
         self._retry_ns = self._now_ns() + _RETRY_NS
         if str(error) != self._said:

@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from multiprocessing.connection import Connection
 
 from cdp.geometry import FloatArray
@@ -18,6 +19,8 @@ from cdp_franka_driver.supervisor import Phase, Recovery, Report
 LIBFRANKA = "cdp_franka_driver.libfranka_arm:LibfrankaArm"
 # libfranka gives up on a robot that does not answer after 1 s, except where it waits forever.
 SILENT_S = 3.0
+# During a recovery the process is silent: pylibfranka waits for the robot with the interpreter lock held.
+RECOVERY_S = 15.0
 _END_S = 2.5
 # A process that cannot even start is not tried again and again without a pause.
 _RESTART_S = 0.5
@@ -26,13 +29,16 @@ _RESTART_S = 0.5
 class ArmLink:
     """``on_report`` is called from a thread of the link with each :class:`Report`."""
 
-    def __init__(self, begin: Begin, on_report: Callable[[Report], None], factory: str = LIBFRANKA, silent_s: float = SILENT_S) -> None:
-        self._begin, self._on_report, self._factory, self._silent_s = begin, on_report, factory, silent_s
+    def __init__(
+        self, begin: Begin, on_report: Callable[[Report], None], factory: str = LIBFRANKA, silent_s: float = SILENT_S, recovery_s: float = RECOVERY_S
+    ) -> None:
+        self._begin, self._on_report, self._factory, self._silent_s, self._recovery_s = begin, on_report, factory, silent_s, recovery_s
         self._process: subprocess.Popen[bytes] | None = None
         self._line: Connection | None = None
         self._closing = threading.Event()
-        self._recovery: Recovery | None = None
-        self._recovered = threading.Condition()
+        # Who waits for the answer to a recovery, and since when.
+        self._asked: tuple[Callable[[Recovery], None], float] | None = None
+        self._asking = threading.Lock()
         self._sending = threading.Lock()
         self._thread = threading.Thread(target=self._run, name="arm_link", daemon=True)
         self._thread.start()
@@ -46,14 +52,23 @@ class ArmLink:
         """Send a target; without a process it is dropped."""
         self._send(target)
 
-    def recover(self, within_s: float) -> Recovery:
-        """Ask for ``automatic_error_recovery`` and wait for the answer."""
-        with self._recovered:
-            self._recovery = None
-            if not self._send(RECOVER):
-                return Recovery(False, "the process that owns the connection is being started; try again")
-            self._recovered.wait_for(lambda: self._recovery is not None, within_s)
-            return self._recovery or Recovery(False, f"the robot did not answer within {within_s} s")
+    def recover(self, on_answer: Callable[[Recovery], None]) -> None:
+        """Ask for ``automatic_error_recovery``; the answer comes once, within ``recovery_s``, here or in a thread of the link."""
+        with self._asking:
+            if self._asked is not None:
+                refusal = "a recovery is under way; wait for its end"
+            elif not self._send(RECOVER):
+                refusal = "the process that owns the connection is being started; try again"
+            else:
+                self._asked = on_answer, time.monotonic()
+                return
+        on_answer(Recovery(False, refusal))
+
+    def _answer(self, recovery: Recovery) -> None:
+        with self._asking:
+            asked, self._asked = self._asked, None
+        if asked is not None:
+            asked[0](recovery)
 
     def close(self) -> None:
         """End the motion and the process."""
@@ -69,6 +84,7 @@ class ArmLink:
             except subprocess.TimeoutExpired:
                 process.kill()
         self._thread.join(_END_S)
+        self._answer(Recovery(False, "the driver ends"))
 
     def _send(self, message: object) -> bool:
         line = self._line
@@ -92,6 +108,9 @@ class ArmLink:
             if process is not None:
                 process.kill()
                 process.wait()
+            self._answer(Recovery(False, problem.text))
+            # The next process takes control again, not for the first time.
+            self._begin = replace(self._begin, again=True)
             self._closing.wait(_RESTART_S)
 
     def _start(self) -> None:
@@ -109,9 +128,12 @@ class ArmLink:
         line = self._line
         heard_s = time.monotonic()
         while line is not None and not self._closing.is_set():
+            asked = self._asked
+            if asked is not None and time.monotonic() - asked[1] > self._recovery_s:
+                self._answer(Recovery(False, f"the robot did not answer within {self._recovery_s:g} s; look at its status, then ask again"))
             try:
                 if not line.poll(0.1):
-                    if time.monotonic() - heard_s > self._silent_s:
+                    if self._asked is None and time.monotonic() - heard_s > self._silent_s:
                         return Problem(Kind.CONNECTION, "the robot does not answer: the connection is closed and made anew")
                     continue
                 message = line.recv()
@@ -121,7 +143,5 @@ class ArmLink:
             if isinstance(message, Report):
                 self._on_report(message)
             elif isinstance(message, Recovery):
-                with self._recovered:
-                    self._recovery = message
-                    self._recovered.notify_all()
+                self._answer(message)
         return Problem(Kind.CONNECTION, "the process that owns the connection has died; it is started anew")

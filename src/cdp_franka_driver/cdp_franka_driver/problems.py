@@ -24,6 +24,7 @@ class Kind(Enum):
     SAFETY = "safety function"
     REFLEX = "reflex"
     CONNECTION = "connection lost"
+    RESUME = "asks to resume"
     OTHER = "other"
 
 
@@ -34,12 +35,13 @@ FIXES = {
     Kind.VERSION: "update the robot's system image, or install the pylibfranka of the robot's version (libfranka's compatibility table)",
     Kind.REALTIME: "install a PREEMPT_RT kernel, or set realtime: ignore and expect lost commands",
     Kind.BUSY: "stop the other program that controls the arm; the driver keeps trying",
-    Kind.LOCKED: "unlock the joints in Desk; the driver takes control by itself",
-    Kind.WRONG_MODE: "switch Desk to Execution and end hand guiding; the driver takes control by itself",
-    Kind.USER_STOP: "release the user stop; the driver takes control by itself",
+    Kind.LOCKED: "unlock the joints in Desk; the driver takes control by itself (resume: auto)",
+    Kind.WRONG_MODE: "switch Desk to Execution and end hand guiding; the driver takes control by itself (resume: auto)",
+    Kind.USER_STOP: "release the user stop; the driver takes control by itself (resume: auto)",
     Kind.SAFETY: "confirm the safety function in Desk, then call ~/error_recovery",
     Kind.REFLEX: "look at the arm, then call ~/error_recovery",
     Kind.CONNECTION: "check the robot's power and network; the driver connects again by itself",
+    Kind.RESUME: "look at the arm, then call ~/error_recovery: the driver takes control",
     Kind.OTHER: "see the text; the driver tries again",
 }
 

@@ -80,6 +80,26 @@ class FakeArm:
         self._running = False
 
 
+class SlowlyRecovered(FakeArm):
+    """In a reflex, of which it recovers in 4 s, with Python's lock held as pylibfranka holds it."""
+
+    recovery_s = 4
+
+    def __init__(self, robot_ip="fake", config=None):
+        super().__init__(robot_ip, config)
+        self.mode, self.errors = Mode.REFLEX, ("joint_reflex",)
+
+    def recover(self):
+        ctypes.PyDLL(None).sleep(self.recovery_s)
+        super().recover()
+
+
+class NeverRecovered(SlowlyRecovered):
+    """Its recovery has no end."""
+
+    recovery_s = 3600
+
+
 def mute_robot(robot_ip, config):
     """Waits forever with Python's lock held, as libfranka's connection does where nobody answers."""
     ctypes.PyDLL(None).pause()

@@ -1,6 +1,7 @@
 """The node with its process and a robot of the test's own, over real DDS."""
 
 import os
+import queue
 import random
 import signal
 import time
@@ -8,10 +9,10 @@ from pathlib import Path
 
 import pytest
 import rclpy
+from cdp_ros.executor import make_executor
 from cdp_ros.stamps import ns_to_stamp
 from diagnostic_msgs.msg import DiagnosticStatus
 from driver_arm import READY
-from rclpy.executors import SingleThreadedExecutor
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import JointState
 from std_srvs.srv import Trigger
@@ -19,7 +20,11 @@ from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from cdp.config import ConfigError
 from cdp_franka.limits import FR3
+from cdp_franka_driver.arm_process import Begin
+from cdp_franka_driver.config import ControlConfig
 from cdp_franka_driver.driver_node import DriverNode
+from cdp_franka_driver.link import ArmLink
+from cdp_franka_driver.problems import Kind
 
 DEADLINE_S = 30.0
 TOPIC = "/franka_driver/joint_trajectory"
@@ -32,7 +37,7 @@ class Bench:
         rclpy.init(args=["--ros-args", "-p", "robot_ip:=fake"])
         self.driver = DriverNode(factory)
         self.node = rclpy.create_node("bench")
-        self.executor = SingleThreadedExecutor()
+        self.executor = make_executor()
         for node in (self.driver, self.node):
             self.executor.add_node(node)
         self.joints, self.desired, self.statuses = [], [], []
@@ -106,6 +111,42 @@ def test_a_robot_that_is_reached_and_never_answers_does_not_hang_the_node(bench)
     bench.until(lambda: "connection lost" in bench.statuses[-1].message, "the complaint")
     bench.until(lambda: bench.value("process_id") != first, "another process")
     assert not bench.open()
+
+
+@pytest.mark.parametrize("bench", ["driver_arm:SlowlyRecovered"], indirect=True)
+def test_a_recovery_that_takes_longer_than_a_silence_is_waited_for_and_the_node_goes_on(bench):
+    """Catches a process that is ended in the middle of its recovery, and a node that says nothing meanwhile."""
+    bench.until(lambda: bench.value("problem") == "reflex", "the reflex")
+    process, heard = bench.value("process_id"), len(bench.statuses)
+    future = bench.recovery.call_async(Trigger.Request())
+    bench.until(future.done, "the answer")
+    assert future.result().success, future.result().message
+    assert len(bench.statuses) >= heard + 3
+    bench.until(lambda: bench.value("phase") == "controlling", "control")
+    assert bench.value("process_id") == process
+
+
+def test_a_recovery_that_does_not_end_is_answered_and_its_process_ended(monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", f"{Path(__file__).parent}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
+    reports, answers = queue.SimpleQueue(), queue.SimpleQueue()
+    link = ArmLink(Begin("fake", ControlConfig(), 100.0), reports.put, "driver_arm:NeverRecovered", recovery_s=0.5)
+    try:
+        while (problem := reports.get(timeout=DEADLINE_S).problem) is None or problem.kind is not Kind.REFLEX:
+            pass
+        process = link.process_id
+        for _ in range(2):
+            link.recover(answers.put)
+        assert "under way" in answers.get(timeout=DEADLINE_S).message
+        answer = answers.get(timeout=DEADLINE_S)
+        assert not answer.success
+        assert "did not answer within 0.5 s" in answer.message
+        while (problem := reports.get(timeout=DEADLINE_S).problem) is None or problem.kind is not Kind.CONNECTION:
+            pass
+        while reports.get(timeout=DEADLINE_S).state is None:
+            pass
+        assert link.process_id != process
+    finally:
+        link.close()
 
 
 def test_without_an_address_the_node_does_not_start():

@@ -128,6 +128,17 @@ def test_a_goal_ends_with_the_stop_even_where_the_hand_says_no_more_of_it(bench,
     until(lambda: ("grasp", 0.05, 30.0) in FakeHand.made[0].asked)
 
 
+def test_a_goal_that_was_lost_with_the_hand_is_sent_to_the_next(bench, monkeypatch):
+    monkeypatch.setattr(hand_node, "Hand", HandThatForgets)
+    node, until = bench
+    command = node.create_publisher(GripperCommand, "/cdp/gripper_command", 1)
+    until(lambda: FakeHand.made and command.get_subscription_count())
+    command.publish(GripperCommand(width_m=0.02, max_effort_n=30.0))
+    until(lambda: ("grasp", 0.02, 30.0) in FakeHand.made[0].asked)
+    FakeHand.made[0].broken = True
+    until(lambda: len(FakeHand.made) == 2 and ("grasp", 0.02, 30.0) in FakeHand.made[1].asked)
+
+
 def test_without_an_address_the_node_does_not_start():
     rclpy.init(args=[])
     try:

@@ -15,9 +15,9 @@ REFLEX = 'libfranka: Move command aborted: motion aborted by reflex! ["communica
 
 
 class Bench:
-    def __init__(self):
+    def __init__(self, **options):
         self.arms, self.failure, self.now_s = [], None, 0.0
-        self.supervisor = Supervisor(self.make)
+        self.supervisor = Supervisor(self.make, **options)
 
     def make(self):
         if self.failure is not None:
@@ -137,6 +137,57 @@ def test_a_recovery_that_fails_says_why(bench):
     recovery = bench.supervisor.recover(bench.now_s)
     assert not recovery.success
     assert "safety function" in recovery.message
+
+
+ENDS = {
+    "user stop": (Mode.USER_STOPPED, "libfranka: Move command aborted: User Stop pressed!"),
+    "guided": (Mode.GUIDING, "libfranka: motion preempted"),
+    "connection": (Mode.IDLE, "libfranka: UDP receive: Timeout"),
+}
+
+
+@pytest.mark.parametrize(("mode", "ends"), ENDS.values(), ids=ENDS)
+def test_control_that_has_ended_waits_for_a_word_where_that_is_asked_for(mode, ends):
+    """Catches a driver that takes a word of before the release for one, and one that asks the robot to recover from nothing."""
+    bench = Bench(ask=True)
+    bench.until(Phase.CONTROLLING)
+    bench.arm.mode, bench.arm.end_with = mode, ends
+    for _ in range(200):
+        bench.step()
+    if mode is Mode.USER_STOPPED:
+        assert bench.supervisor.recover(bench.now_s).success
+    bench.arm.mode, starts, recoveries = Mode.IDLE, bench.arm.starts, bench.arm.recoveries
+    for _ in range(300):
+        report = bench.step()
+    assert (report.phase, report.problem.kind, bench.arm.starts) == (Phase.WAITING, Kind.RESUME, starts)
+    assert bench.supervisor.recover(bench.now_s).success
+    bench.until(Phase.CONTROLLING)
+    assert bench.arm.recoveries == recoveries
+
+
+def test_the_recovery_of_a_reflex_is_the_word_and_a_robot_recovered_by_others_waits_for_it():
+    bench = Bench(ask=True)
+    bench.until(Phase.CONTROLLING)
+    bench.arm.mode, bench.arm.end_with = Mode.REFLEX, REFLEX
+    bench.until(Phase.WAITING)
+    assert bench.supervisor.recover(bench.now_s).success
+    bench.until(Phase.CONTROLLING)
+    bench.arm.mode, bench.arm.end_with = Mode.REFLEX, REFLEX
+    bench.until(Phase.WAITING)
+    bench.step()
+    bench.arm.mode = Mode.IDLE
+    for _ in range(300):
+        report = bench.step()
+    assert (report.phase, report.problem.kind) == (Phase.WAITING, Kind.RESUME)
+
+
+def test_a_process_that_follows_another_waits_for_a_word_where_that_is_asked_for():
+    bench = Bench(ask=True, again=True)
+    for _ in range(300):
+        report = bench.step()
+    assert (report.phase, report.problem.kind) == (Phase.WAITING, Kind.RESUME)
+    assert bench.supervisor.recover(bench.now_s).success
+    bench.until(Phase.CONTROLLING)
 
 
 def test_an_arm_whose_motion_is_ended_is_not_destroyed(bench):

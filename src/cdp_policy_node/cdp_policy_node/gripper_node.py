@@ -113,8 +113,8 @@ class GripperNode(Node):
             self.get_logger().error(
                 f"no {name}/homing, move or grasp; the newest target is kept; start franka_gripper: load_gripper:=true at the bring-up"
             )
-            # What was under way has no one to end it.
-            self._end(self._goal_number, True, "")
+            self._forget()
+            self._core.lost()
         elif there and self._missing:
             self.get_logger().info(f"{self._settings.gripper_node} is there")
         self._missing = not there
@@ -146,12 +146,15 @@ class GripperNode(Node):
     def _end(self, number: int, success: bool, error: str) -> None:
         if number != self._goal_number:
             return
-        # From here on an answer to this goal is an answer to none.
-        self._goal_number += 1
-        self._handle, self._cancel_wanted = None, False
+        self._forget()
         complaint = self._core.done(success, error)
         if complaint is not None:
             self.get_logger().error(complaint)
+
+    def _forget(self) -> None:
+        """From here on an answer to the goal under way is an answer to none."""
+        self._goal_number += 1
+        self._handle, self._cancel_wanted = None, False
 
 
 def _actions() -> dict[Kind, Any]:

@@ -114,6 +114,8 @@ def test_a_failed_goal_is_said_once_and_homing_and_stop_are_done_on_request(benc
     bench.until(lambda: bench.said("start franka_gripper") >= 1, "the loss is said")
     bench.under_way.clear()
     bench.appear()
+    bench.wait_for_goal(0.05)
+    bench.finish()
     bench.wait_for_goal(0.0)
     bench.finish()
     assert bench.overlaps == 0

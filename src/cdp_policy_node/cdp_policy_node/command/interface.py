@@ -31,10 +31,10 @@ class CommandInterface(Protocol):
 class TopicCommand:
     """A command interface that is one topic."""
 
-    def __init__(self, node: Node, peer: Peer, message_type: Any, depth: int = 1) -> None:
+    def __init__(self, node: Node, peer: Peer, message_type: Any) -> None:
         """Reliable and volatile: what ros2_control subscribes with (``SystemDefaultsQoS``), and only the newest command counts."""
         self._node, self._peer = node, peer
-        self._publisher = node.create_publisher(message_type, peer.topic, QoSProfile(depth=depth))
+        self._publisher = node.create_publisher(message_type, peer.topic, QoSProfile(depth=1))
 
     def problem(self) -> str | None:
         """See :class:`CommandInterface`."""
