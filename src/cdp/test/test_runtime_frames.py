@@ -41,8 +41,9 @@ def of_both_frames(frames):
 
 
 def of_the_brightest_pixel(frames):
-    """As an exposure for all frames of a window would do it."""
-    return opset13.divide(frames, opset13.reduce_max(frames, opset13.constant(np.arange(4)), True))
+    """As an exposure for all frames of a window, in steps of a factor, would do it: the same for frames that are alike in brightness."""
+    brightest = opset13.reduce_max(frames, opset13.constant(np.arange(4)), True)
+    return opset13.divide(frames, opset13.ceiling(opset13.multiply(brightest, opset13.constant(np.float32(2.0)))))
 
 
 def draw(seed):
