@@ -252,14 +252,17 @@ def test_a_wrong_step_inside_the_loop_is_found_though_the_denoiser_forgets_its_s
     assert isinstance(made, SampledDenoiser) == used
 
 
-def test_a_denoiser_that_amplifies_rounding_over_many_steps_is_still_split(dit):
+def test_a_denoiser_that_amplifies_rounding_over_many_steps_is_still_split(dit, monkeypatch):
     read, width = read_denoiser(dit)
     (result,) = read.get_results()
     steep = opset13.sin(opset13.multiply(opset13.add(result.input_value(0), read.input("x").get_node()), opset13.constant(np.float32(30.0))))
     result.input(0).replace_source_output(steep.output(0))
     read.validate_nodes_and_infer_types()
+    tried, own = [], openvino_networks.split_denoiser
+    monkeypatch.setattr(openvino_networks, "split_denoiser", lambda graph: (tried.append(1), own(graph))[1])
     made = open_denoiser(read, {"x": SHAPE, "t": (1,), "cond": (1, width)}, compiled, 1e-3, 12)
     assert isinstance(made.once if isinstance(made, SampledDenoiser) else made, SplitDenoiser)
+    assert tried == [1], "the first form, with its norms put together, is kept"
 
 
 def test_every_norm_of_the_transformer_is_found(dit):
