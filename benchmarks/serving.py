@@ -4,13 +4,14 @@
 
 First part, nothing else running: a 640x480 image and a robot state go through the same window as on the robot (resize, normalise, stack) and
 through the networks; the time runs from handing over the image to holding rows in SI units. Two policies: the shipped ``models/slide`` and one of
-the size that we recommend as a start (ResNet-10 of width 32, DiT 192x4, random weights: latency does not depend on them). The variants take turns,
-so that a busy machine slows all alike, of ``BLOCK`` chunks each: a robot serves one policy, whose weights no other one drives out of the caches.
+the size that we recommend as a start (ResNet-10 of width 32, DiT 192x4, random weights, no matrix of which is left at zero: an engine would leave
+it out). The variants take turns, so that a busy machine slows all alike, of ``BLOCK`` chunks each: a robot serves one policy, whose weights no other
+one drives out of the caches. The first chunk of a turn, whose weights have been driven out, is reported apart.
 The same share of turns goes to a *standstill probe*, a fixed piece of arithmetic: how much longer than its median its slowest one in a hundred
 takes is the machine's doing, and is printed with the table.
 
-Second part (``--loop``): real nodes over real DDS, simulator, camera, guard, policy and recorder, in real time; from the stamp of an image to the
-first command that follows its chunk.
+Second part (``--loop``): real nodes over real DDS, simulator, camera, guard, policy and a recorder that records, in real time; from the stamp of an
+image to the first command that follows its chunk (:mod:`serving_loop`).
 
 Exit status 1 where the recommended size under OpenVINO is above ``--limit-ms`` at p99 although the probe was steady (``--no-check`` never fails).
 """
@@ -79,6 +80,7 @@ class Answering:
     def __init__(self, bundle: Bundle, config: RuntimeConfig, images: NDArray[np.uint8]) -> None:
         self._runtime = PolicyRuntime(bundle, config)
         self._runtime.warm_up()
+        self.engine = self._runtime.engine
         self._window = ObservationWindow(bundle.policy.observation, bundle.stats)
         self._streams, self._period_ns = bundle.policy.observation.streams, bundle.policy.observation.period_ns
         self._images, self._now_ns, self._count = images, self._period_ns, 0
@@ -121,27 +123,30 @@ def variants(folder: Path, threads: int, seed: int) -> dict[str, Callable[[], fl
     for policy, bundle in policies.items():
         for backend, setting in settings.items():
             try:
-                found[f"{policy}, {backend}"] = Answering(bundle, RuntimeConfig(steps=STEPS, threads=threads, seed=seed, **setting), images).once
+                answering = Answering(bundle, RuntimeConfig(steps=STEPS, threads=threads, seed=seed, **setting), images)
+                found[f"{policy}, {backend}"] = answering.once
+                sys.stdout.write(f"{policy}: {answering.engine}\n")
             except InferenceError as error:
                 sys.stdout.write(f"left out: {backend}: {error}\n")
     return found
 
 
-def time_chunks(timed: dict[str, Callable[[], float]], chunks: int) -> dict[str, list[float]]:
-    """Times [ms] of ``chunks`` chunks of each variant, and of as many probes, in turns.
+def time_chunks(timed: dict[str, Callable[[], float]], chunks: int) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
+    """Times [ms] of ``chunks`` chunks of each variant, and of as many probes, in turns; and of those that the turns begin with.
 
-    The first of a turn is not counted: it finds another policy's weights in the cache, and a robot has one policy.
+    These are not among the others: they find another policy's weights in the cache, and a robot has one policy.
     """
     turns = {**timed, "probe": probe}
     for once in turns.values():
         for _ in range(WARM_UP):
             once()
     times: dict[str, list[float]] = {name: [] for name in turns}
+    firsts: dict[str, list[float]] = {name: [] for name in turns}
     for begin in tqdm(range(0, chunks, BLOCK), desc=f"turns of {BLOCK} chunks", mininterval=1.0):
         for name, once in turns.items():
-            once()
+            firsts[name].append(once())
             times[name] += [once() for _ in range(min(BLOCK, chunks - begin))]
-    return times
+    return times, firsts
 
 
 def peer_times(chunks: int, threads: int) -> dict[str, list[float]]:
@@ -158,36 +163,26 @@ def peer_times(chunks: int, threads: int) -> dict[str, list[float]]:
     return dict(json.loads(done.stdout.splitlines()[-1]))
 
 
-def loop(episodes: int, output: Path) -> str | None:
-    """Run the whole stack in real time with its recorder; the line of figures, None where it failed."""
-    command = [
-        "cdp",
-        "eval",
-        str(ROOT / "models/slide"),
-        "--episodes",
-        str(episodes),
-        "--seed",
-        "100000",
-        "--steps",
-        str(STEPS),
-        "--out",
-        str(output),
-    ]
-    done = subprocess.run(command)
-    if done.returncode != 0:
-        return None
-    results = json.loads((output / "results.json").read_text(encoding="utf-8"))
-    latency = results["observation_to_command_ms"]
-    spread = f"p50 {latency['p50']:.1f} ms, p99 {latency['p99']:.1f} ms over {latency['count']} chunks"
-    return f"camera stamp to command: {spread}; camera {results['camera']['rate_hz']:.1f} Hz"
+def report(times: dict[str, list[float]], firsts: dict[str, list[float]], slowest: float) -> None:
+    """The table: percentiles, and the median as a multiple of ``slowest``, the peer's quickest where there is one, else our slowest.
 
-
-def report(times: dict[str, list[float]], slowest: float) -> None:
-    """The table: percentiles, and the median as a multiple of ``slowest``, the peer's quickest where there is one, else our slowest."""
-    sys.stdout.write(f"{'':44}{'p50':>9}{'p90':>9}{'p99':>9}{'max':>9}{'baseline / p50':>16}\n")
+    A percentile that the number of chunks does not carry is left out; ``firsts``, those that each turn begins with, have lines of their own.
+    """
+    sys.stdout.write(f"{'':44}{'p50':>9}{'p90':>9}{'p99':>9}{'max':>9}{'chunks':>8}{'baseline / p50':>16}\n")
     for name, values in times.items():
-        p50, p90, p99 = percentiles(values, (50, 90, 99))
-        sys.stdout.write(f"{name:44}{p50:>9.2f}{p90:>9.2f}{p99:>9.2f}{max(values):>9.2f}{slowest / p50:>16.1f}\n")
+        p50, p90, p99 = (percentile(values, at) for at in (50, 90, 99))
+        baseline = slowest / percentiles(values, (50,))[0]
+        sys.stdout.write(f"{name:44}{p50:>9}{p90:>9}{p99:>9}{max(values):>9.2f}{len(values):>8}{baseline:>16.1f}\n")
+    sys.stdout.write("first of a turn, which finds the caches full of another policy:\n")
+    for name, values in firsts.items():
+        sys.stdout.write(
+            f"{name:44}{percentile(values, 50):>9}{percentile(values, 90):>9}{percentile(values, 99):>9}{max(values):>9.2f}{len(values):>8}\n"
+        )
+
+
+def percentile(values: list[float], at: int) -> str:
+    """A percentile as the table says it: nothing where it would be one of the values beyond it."""
+    return f"{percentiles(values, (at,))[0]:.2f}" if len(values) * (100 - at) >= 100 else "-"
 
 
 def main() -> int:
@@ -203,11 +198,12 @@ def main() -> int:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         timed = variants(Path(folder), arguments.threads, arguments.seed)
-        times = time_chunks(timed, arguments.chunks)
+        times, firsts = time_chunks(timed, arguments.chunks)
         steady = times.pop("probe")
+        del firsts["probe"]
         peers = {} if arguments.no_peer else peer_times(max(3, arguments.chunks // 20), arguments.threads)
         baseline = min((percentiles(v, (50,))[0] for v in peers.values()), default=max(percentiles(v, (50,))[0] for v in times.values()))
-        report({**times, **peers}, baseline)
+        report({**times, **peers}, firsts, baseline)
         p50, p99 = percentiles(steady)
         sys.stdout.write(
             f"milliseconds; baseline: {'the quickest of LeRobot' if peers else 'our slowest'}; {arguments.threads} threads, {STEPS} steps\n"
@@ -218,7 +214,10 @@ def main() -> int:
         measured = percentiles(times[f"{RECOMMENDED}, openvino fp32"], (99,))[0]
         slow = measured > arguments.limit_ms and p99 < STEADY * p50
         if arguments.loop:
-            line = loop(arguments.loop, Path(folder) / "loop")
+            # ROS is for this part alone.
+            from serving_loop import loop
+
+            line = loop(arguments.loop, STEPS, Path(folder) / "loop")
             sys.stdout.write((line or "the whole stack failed: see above") + "\n")
             slow = slow or line is None
     return int(slow and not arguments.no_check)

@@ -2,7 +2,7 @@
 
 Random weights; two observations of one 96x96 camera and a state, chunks of 16 actions, as the policies that it is held against; the image is there
 already, resized. Two sizes: LeRobot's default U-Net and one of a quarter of its width, each by DDIM with 10 steps; the small one also by DDPM with
-100, LeRobot's default sampler. The last line of the output is JSON: times [ms] by name.
+100, LeRobot's default sampler. Few chunks of each, since they are slow: they carry a median. The last line of the output is JSON: times [ms] by name.
 """
 
 from __future__ import annotations

@@ -45,7 +45,9 @@ def open_engine(bundle: Bundle, config: RuntimeConfig) -> Engine:
             if part == "encoder":
                 return open_encoder(model, shapes, compiled, _ALIKE[precision])
             steps = bundle.policy.steps if config.steps is None else config.steps
-            return open_denoiser(model, shapes, compiled, _ALIKE[precision], steps if shapes[TIME] == (1,) else None)
+            # In the loop the sampler's own arithmetic would be bf16 too.
+            in_one_call = precision == "fp32"
+            return open_denoiser(model, shapes, compiled, _ALIKE[precision], steps if shapes[TIME] == (1,) else None, in_one_call)
         except RuntimeError as error:
             raise InferenceError(
                 f"openvino {openvino.__version__} cannot load {path}: {first_line(error)}; update it or set the backend to onnxruntime"

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any, Literal, cast
+from typing import Any, Literal, Protocol, cast, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,17 @@ Network = Callable[[Mapping[str, NDArray[Any]]], NDArray[np.float32]]
 """Inputs by name -> the only output, an array of its own. Float32, but for the encoder's ``image``: pixels (1, To, H, W, 3) uint8."""
 
 Part = Literal["encoder", "denoiser"]
-Load = Callable[[Part, Mapping[str, tuple[int, ...]]], Network]
+Shapes = Mapping[str, tuple[int, ...]]
+Load = Callable[[Part, Shapes], Network]
+
+
+@runtime_checkable
+class Ahead(Protocol):
+    """A denoiser that computes what depends on time and condition alone ahead, for all times of a chunk at once."""
+
+    def begin(self, times: Sequence[float]) -> None:
+        """Tell the times at which the next chunk will be evaluated. A chunk's rounding depends on them, and not on the chunks before."""
+
 
 _INSTALL = "install it (pip install {0}) or set the backend to {1}"
 

@@ -14,7 +14,9 @@ from cdp.runtime.sampled import COEFFICIENTS
 def sampling_loop(model: Any, steps: int) -> Any:
     """The graph of :class:`cdp.runtime.sampled.SampledDenoiser`'s ``loop``, of a denoiser whose inputs have fixed shapes, a batch of one.
 
-    What depends on time and condition alone is computed ahead of the loop for all steps. The loop has its weights once, however many the steps.
+    ``model``: x (1, T, D), t (1,) and cond (1, C) -> (1, T, D); it is left as it is. Gives x (1, T, D), t (N,), cond (1, C) and coefficients (N, 3)
+    -> (1, T, D), N = ``steps``. What depends on time and condition alone is computed ahead of the loop for all steps. The loop has its weights once,
+    however many the steps. Raises RuntimeError where OpenVINO cannot put the graph together, KeyError for other inputs.
     """
     from openvino import Model, opset13
 

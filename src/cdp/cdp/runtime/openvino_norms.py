@@ -12,7 +12,8 @@ from cdp.runtime.openvino_graph import sources
 def fuse_norms(model: Any) -> int:
     """Replace ``(x - mean) / sqrt(mean((x - mean)^2) + epsilon)`` over the last axis by OpenVINO's own MVN, in place; how many there were.
 
-    OpenVINO finds half of the pattern by itself and makes three operations of it, each of which costs more to start than to do.
+    OpenVINO finds half of the pattern by itself and makes three operations of it, each of which costs more to start than to do. Raises RuntimeError
+    where a mean is taken of what has no fixed number of axes.
     """
     from openvino import opset13
 

@@ -6,7 +6,7 @@ small denoiser's time, and for several steps at once hardly more than for one. T
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -67,7 +67,7 @@ def _boundary(model: Any) -> list[tuple[Any, list[Any]]]:
 class SplitDenoiser:
     """The network that ``head`` and ``body``, compiled, make together. Not thread-safe.
 
-    Which times a chunk needs it learns from the last one: the first chunk after a change of the steps computes them one by one.
+    :meth:`begin` tells it which times a chunk needs; what it is not told of is computed one by one.
     """
 
     def __init__(self, head: Any, body: Any, count: int) -> None:
@@ -78,10 +78,15 @@ class SplitDenoiser:
         self._output = self._body.get_output_tensor().data
         self._condition: NDArray[np.float32] | None = None
         self._rows: dict[float, list[NDArray[np.float32]]] = {}
-        self._used: dict[float, None] = {}
+        self._times: list[float] = []
+
+    def begin(self, times: Sequence[float]) -> None:
+        """Tell the times of the next chunk. Forgets what was computed, since rows computed together and alone may differ in rounding."""
+        self._times = list(dict.fromkeys(float(np.float32(time)) for time in times))
+        self._condition = None
 
     def __call__(self, inputs: Mapping[str, NDArray[np.float32]]) -> NDArray[np.float32]:
-        """Output for ``x`` (1, T, D), ``t`` (1,) and ``cond`` (1, C)."""
+        """Output (1, T, D) for ``x`` (1, T, D), ``t`` (1,) and ``cond`` (1, C). Raises ValueError for another shape."""
         for name, tensor in self._tensors.items():
             if inputs[name].shape != tensor.shape:
                 raise ValueError(f"{name}: shape {inputs[name].shape}, not {tensor.shape}")
@@ -93,12 +98,10 @@ class SplitDenoiser:
 
     def _rows_of(self, time: float, condition: NDArray[np.float32]) -> list[NDArray[np.float32]]:
         if self._condition is None or not np.array_equal(condition, self._condition):
-            expected = list(self._used) if time in self._used else [time]
-            self._condition, self._rows, self._used = condition.copy(), {}, {}
-            self._compute(expected)
+            self._condition, self._rows = condition.copy(), {}
+            self._compute(self._times if time in self._times else [time])
         elif time not in self._rows:
             self._compute([time])
-        self._used[time] = None
         return self._rows[time]
 
     def _compute(self, times: list[float]) -> None:

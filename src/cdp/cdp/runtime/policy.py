@@ -16,10 +16,10 @@ from cdp.data.window import WindowArrays
 from cdp.diffusion.inpaint import guided
 from cdp.diffusion.sampler import sample
 from cdp.geometry import FloatArray, orthonormal_rot6d
-from cdp.runtime.config import CHANGEABLE, WARM, ZERO, RuntimeConfig
+from cdp.runtime.config import CHANGEABLE, OPENVINO, WARM, ZERO, RuntimeConfig
 from cdp.runtime.errors import InferenceError
 from cdp.runtime.frames import FrameEncoder
-from cdp.runtime.networks import open_engine
+from cdp.runtime.networks import Ahead, Network, open_engine
 from cdp.runtime.sampled import SampledDenoiser
 
 _WARM_UP_CHUNKS = 3
@@ -61,8 +61,10 @@ class Given:
 class PolicyRuntime:
     """The policy of a bundle. Life cycle: construct, :meth:`warm_up`, then for each episode :meth:`reset` and :meth:`act` on every replanning tick.
 
-    The same seed, bundle and windows give the same chunks. One thread at a time may call it, but for :meth:`reconfigure`, which any may call at any
-    time: it takes effect with the next chunk. Raises :class:`InferenceError` where the backend cannot run it.
+    The same seed, bundle, windows and configuration at loading give the same chunks, whatever was sampled before. With ``openvino`` one that is
+    reconfigured to other steps may differ by rounding from one that is loaded with them (:attr:`form`). One thread at a time may call it, but for
+    :meth:`reconfigure`, which any may call at any time: it takes effect with the next chunk. Raises :class:`InferenceError` where the backend cannot
+    run it.
 
     ``initial_noise`` says where the sampler starts. ``random`` is ``temperature`` times standard normal noise, ``zero`` its mean. ``warm`` is the
     last chunk x, moved to the new rows' times (the last row is repeated where it ends) and noised anew: ``alpha(t) x + sigma(t) temperature eps``
@@ -99,8 +101,21 @@ class PolicyRuntime:
 
     @property
     def engine(self) -> str:
-        """What runs the networks: backend, device and precision in use."""
-        return f"{self.config.backend} {self.provider} {self.precision}"
+        """What runs the networks: backend, device and precision in use, and with openvino :attr:`form`."""
+        named = f"{self.config.backend} {self.provider} {self.precision}"
+        return f"{named}, {self.form}" if self.config.backend == OPENVINO else named
+
+    @property
+    def form(self) -> str:
+        """How encoder and denoiser are computed with the steps that are set: each in the quickest form that computes the same as the whole network.
+
+        The encoder: ``frame by frame`` or ``whole windows``. The sampler: ``one call a chunk``; ``step by step``, with what depends on time and
+        condition alone ahead; or ``whole network`` at each step. A chunk that has to agree with given rows is never one call.
+        """
+        windows = "frame by frame" if isinstance(self._encoder, FrameEncoder) else "whole windows"
+        if isinstance(self._denoiser, SampledDenoiser) and self._denoiser.steps == self.steps:
+            return f"{windows}, one call a chunk"
+        return f"{windows}, {'step by step' if isinstance(self._once, Ahead) else 'whole network'}"
 
     def reconfigure(self, **changes: Any) -> None:
         """Change some of :data:`cdp.runtime.config.CHANGEABLE` from the next chunk on; another seed starts the noise anew.
@@ -119,16 +134,22 @@ class PolicyRuntime:
         self._noise = np.random.default_rng(self.config.seed if seed is None else seed)
 
     def warm_up(self) -> float:
-        """Run a few blank chunks, so that the first real one is not slow, and return the time of the last [ms]. The noise is left as it was."""
+        """Run a few blank chunks, so that the first real one is not slow, and return the time of the last [ms]. The noise is left as it was.
+
+        The time is of a chunk that is free. Those that have to agree with given rows are computed step by step, and are warm too.
+        """
         blank = self._blank()
         noise = np.zeros(self._chunk_shape, dtype=np.float32)
+        free = Given(noise[0], np.zeros(len(noise[0])))
         elapsed = 0.0
         for index in range(_WARM_UP_CHUNKS):
             # Other pixels each time: an engine that remembers frames has to look.
             blank["image"][...] = index + 1
             start = perf_counter()
-            self._sample(self.config, self._encode(blank), noise)
+            condition = self._encode(blank)
+            self._sample(self.config, condition, noise)
             elapsed = perf_counter() - start
+            self._sample(self.config, condition, noise, given=free)
         return 1e3 * elapsed
 
     def look(self, frame: NDArray[np.uint8]) -> None:
@@ -161,6 +182,10 @@ class PolicyRuntime:
         measured = self.bundle.policy
         return measured.steps if config.steps is None else config.steps, measured.solver if config.solver is None else config.solver
 
+    @property
+    def _once(self) -> Network:
+        return self._denoiser.once if isinstance(self._denoiser, SampledDenoiser) else self._denoiser
+
     def _blank(self) -> WindowArrays:
         return {"image": np.zeros(self._image_shape, dtype=np.uint8), "lowdim": np.zeros(self._lowdim_shape, dtype=np.float32)}
 
@@ -191,8 +216,12 @@ class PolicyRuntime:
         if given is None and isinstance(self._denoiser, SampledDenoiser) and self._denoiser.steps == steps:
             return self._denoiser.sample(noise, condition, solver, path, level)
 
+        once = self._once
+        if isinstance(once, Ahead):
+            once.begin(path.time_grid(steps, level)[:-1].tolist())
+
         def denoise(x: Any, t: Any) -> Any:
-            return self._denoiser({"x": x, "t": t, "cond": condition})
+            return once({"x": x, "t": t, "cond": condition})
 
         drawn = denoise if given is None else guided(denoise, given.values, given.weights, path, given.products)
         return np.asarray(sample(drawn, noise, steps, solver, path, start=level), dtype=np.float32)

@@ -18,22 +18,26 @@ class SampledDenoiser:
     """``once`` evaluates the denoiser: x (1, T, D), t (1,), cond (1, C) -> (1, T, D). ``loop`` samples a chunk in ``steps`` steps: x, the state at
     the first time, t (N,), cond, and ``coefficients`` (N, 3), the r, c and extrapolation of each :class:`cdp.diffusion.steps.Step`, -> (1, T, D).
 
-    Both compute the same but for rounding. Not thread-safe.
+    Both compute the same but for rounding, of a batch of one. Not thread-safe.
     """
 
     def __init__(self, once: Network, loop: Network, steps: int) -> None:
         self.steps = steps
-        self._once, self._loop = once, loop
+        self.once, self._loop = once, loop
         self._grid: dict[tuple[str, NoisePath, float | None], tuple[NDArray[np.float32], NDArray[np.float32]]] = {}
 
     def __call__(self, inputs: Mapping[str, NDArray[np.float32]]) -> NDArray[np.float32]:
-        """One evaluation."""
-        return self._once(inputs)
+        """One evaluation, (1, T, D)."""
+        return self.once(inputs)
 
     def sample(
         self, noise: NDArray[np.float32], condition: NDArray[np.float32], solver: str, path: NoisePath, start: float | None = None
     ) -> NDArray[np.float32]:
-        """The chunk (1, T, D) that :func:`cdp.diffusion.sampler.sample` gives in ``steps`` steps of a solver of a deployed policy."""
+        """The chunk (1, T, D) that :func:`cdp.diffusion.sampler.sample` gives in ``steps`` steps of ``solver`` on ``path``, for ``condition`` (1, C).
+
+        ``noise`` (1, T, D) is standard normal; with ``start``, a time of the path, it is the state at that time, taken as it is.
+        Raises ValueError for an unknown solver, a start off the path, or arrays of other shapes.
+        """
         if (solver, path, start) not in self._grid:
             made = sampler_steps(self.steps, solver, path, start)
             times = np.array([step.t for step in made], dtype=np.float32)
