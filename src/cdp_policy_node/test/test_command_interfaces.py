@@ -211,6 +211,32 @@ def test_a_controller_that_starts_anew_between_two_looks_is_noticed(rig):
     assert lost == ["it has started anew"]
 
 
+def test_a_controller_that_was_killed_and_runs_again_is_noticed_beside_its_dead_reader(rig):
+    """DDS keeps the dead one for some 20 s, in which the new one would be sent to where the old one had been told to go."""
+    bench = rig("joint_trajectory_controller")
+    peers.JointTrajectoryPeer(bench.add("fr3_arm_controller"), JTC)
+    bench.ready()
+    lost = []
+    bench.output.on_problem = lost.append
+    successor = bench.apart("fr3_arm_controller")
+    successor.create_subscription(JointTrajectory, JTC, print, 1)
+    bench.until(lambda: lost, "the successor is noticed")
+    assert lost == ["it has started anew"]
+    successor.destroy_node()
+
+
+def test_a_reader_of_another_name_is_no_controller_that_started_anew(rig):
+    """Catches a guard that a monitor of the user's stops."""
+    bench = rig("joint_trajectory_controller")
+    peers.JointTrajectoryPeer(bench.add("fr3_arm_controller"), JTC)
+    bench.ready()
+    lost = []
+    bench.output.on_problem = lost.append
+    bench.add("a_monitor").create_subscription(JointTrajectory, JTC, print, 1)
+    bench.until(lambda: len(bench.output._readers) == 2, "the monitor is seen")
+    assert lost == []
+
+
 def test_another_guard_of_the_same_name_is_a_second_publisher(rig):
     bench = rig("joint_trajectory_controller")
     peers.JointTrajectoryPeer(bench.add("fr3_arm_controller"), JTC)

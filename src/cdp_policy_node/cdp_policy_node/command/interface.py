@@ -9,7 +9,7 @@ from rclpy.qos import QoSProfile
 
 from cdp_franka.chunk import Pose
 from cdp_franka.guard_types import GuardOutput
-from cdp_policy_node.command.peer import Peer, graph_problem, readers
+from cdp_policy_node.command.peer import Peer, Reader, graph_problem, readers
 
 
 class CommandInterface(Protocol):
@@ -18,7 +18,7 @@ class CommandInterface(Protocol):
     def problem(self) -> str | None:
         """Why commands would not be taken, what is to be started, in words; None where all is well. Looks only, cheap enough for each second."""
 
-    def readers(self) -> frozenset[tuple[int, ...]]:
+    def readers(self) -> frozenset[Reader]:
         """Identifiers of those who read the commands."""
 
     def prepare(self) -> None:
@@ -40,7 +40,7 @@ class TopicCommand:
         """See :class:`CommandInterface`."""
         return graph_problem(self._node, self._peer)
 
-    def readers(self) -> frozenset[tuple[int, ...]]:
+    def readers(self) -> frozenset[Reader]:
         """See :class:`CommandInterface`."""
         return readers(self._node, self._peer)
 

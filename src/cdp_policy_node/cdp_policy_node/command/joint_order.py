@@ -8,6 +8,7 @@ from rclpy.node import Node
 
 from cdp.geometry import FloatArray
 from cdp_policy_node.command.ask import ParameterQuestion
+from cdp_policy_node.command.peer import Reader
 
 
 class JointOrder:
@@ -16,9 +17,9 @@ class JointOrder:
     def __init__(self, node: Node, controller: str, joint_names: tuple[str, ...], expected: dict[str, Any] | None = None) -> None:
         self._controller, self._joint_names, self._expected = controller, joint_names, expected or {}
         self._question = ParameterQuestion(node, controller, ("joints", *self._expected))
-        self._readers: frozenset[tuple[int, ...]] = frozenset()
+        self._readers: frozenset[Reader] = frozenset()
 
-    def prepare(self, readers: frozenset[tuple[int, ...]]) -> None:
+    def prepare(self, readers: frozenset[Reader]) -> None:
         """Ask; ask again when those who read the commands are others."""
         if readers != self._readers:
             self._question.forget()

@@ -11,8 +11,11 @@ from cdp_franka.chunk import Pose
 from cdp_franka.guard_types import GuardOutput
 from cdp_policy_node.command.interface import CommandInterface
 from cdp_policy_node.command.manager import ControllerManager
+from cdp_policy_node.command.peer import Reader, started_anew
 
 _CHECK_S = 1.0
+# A controller that has started anew must not be given the old target for long.
+_LOOK_S = 0.1
 
 
 class CommandOutput:
@@ -26,10 +29,12 @@ class CommandOutput:
         self._interface, self._manager = interface, manager
         # What was found at the last look; not even None before the first.
         self._found: str | None = ""
-        self._readers: frozenset[tuple[int, ...]] = frozenset()
+        self._readers: frozenset[Reader] = frozenset()
         self.on_problem: Callable[[str], None] = lambda problem: None
         # Wall time: a controller can be missing before simulated time runs.
-        node.create_timer(_CHECK_S, self.check, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        clock = Clock(clock_type=ClockType.STEADY_TIME)
+        node.create_timer(_CHECK_S, self.check, clock=clock)
+        node.create_timer(_LOOK_S, self._look, clock=clock)
 
     def problem(self) -> str | None:
         """Why the controller would not take a command now, in words; None where it would."""
@@ -39,13 +44,17 @@ class CommandOutput:
         """Send the output of a tick at ``now_ns``, whose ``send`` is true; ``measured``: newest measured end-effector pose."""
         self._interface.send(out, now_ns, measured)
 
+    def _look(self) -> None:
+        if self._interface.readers() != self._readers:
+            self.check()
+
     def check(self) -> str | None:
         """Look once, and say what has changed; called each second, and before engaging. Returns :meth:`problem`."""
         self._interface.prepare()
         self._manager.prepare()
         readers = self._interface.readers()
         # One that has started anew holds the arm where it is, as one that went and came back.
-        replaced = None if self._readers <= readers else "it has started anew"
+        replaced = "it has started anew" if started_anew(self._readers, readers) else None
         self._readers = readers
         problem = self.problem()
         found = problem or replaced

@@ -13,6 +13,10 @@ _ONLOOKERS = ("_ros2cli", "rosbag2", "cdp_recorder", "rviz", "rqt", "foxglove_br
 _UNKNOWN = "_NODE_NAME_UNKNOWN_"
 
 
+#: Name of a node, and the identifier of its endpoint: a peer that starts anew has another.
+Reader = tuple[str, tuple[int, ...]]
+
+
 @dataclass(frozen=True)
 class Peer:
     """What a command interface needs at the other end.
@@ -28,9 +32,15 @@ class Peer:
     plugin: str = ""
 
 
-def readers(node: Node, peer: Peer) -> frozenset[tuple[int, ...]]:
-    """Identifiers of those who read the topic with the right type: a peer that starts anew has another."""
-    return frozenset(tuple(info.endpoint_gid) for info in _readers(node, peer) if info.topic_type == peer.topic_type)
+def readers(node: Node, peer: Peer) -> frozenset[Reader]:
+    """Those who read the topic with the right type."""
+    return frozenset((_name(info), tuple(info.endpoint_gid)) for info in _readers(node, peer) if info.topic_type == peer.topic_type)
+
+
+def started_anew(before: frozenset[Reader], now: frozenset[Reader]) -> bool:
+    """Whether one of those who read before has gone, or is there again: DDS keeps a reader that was killed for some 20 s beside its successor."""
+    names = {name for name, _ in before}
+    return not before <= now or any(name in names for name, _ in now - before)
 
 
 def graph_problem(node: Node, peer: Peer) -> str | None:

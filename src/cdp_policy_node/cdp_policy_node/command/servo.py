@@ -24,7 +24,7 @@ from cdp_franka.guard_types import GuardOutput
 from cdp_franka.rotation import turn_between
 from cdp_policy_node.command.ask import ParameterQuestion, Question
 from cdp_policy_node.command.interface import CommandInterface, TopicCommand
-from cdp_policy_node.command.peer import Peer
+from cdp_policy_node.command.peer import Peer, Reader
 
 UNITS = "moveit_servo.command_in_type"
 # Two commands further apart than this do not belong to one motion.
@@ -71,7 +71,7 @@ class ServoCommand:
         self._request = service.Request(command_type=getattr(service.Request, kind))
         self._question = Question(node, service, f"{servo}/switch_command_type", self._on_switched)
         self._units = ParameterQuestion(node, servo, (UNITS,)) if kind == "TWIST" else None
-        self._readers: frozenset[tuple[int, ...]] = frozenset()
+        self._readers: frozenset[Reader] = frozenset()
         self._switched = False
 
     def problem(self) -> str | None:
@@ -88,7 +88,7 @@ class ServoCommand:
         units = self._units.answer[UNITS]
         return None if units == "speed_units" else f"{self._servo}: its {UNITS} is {units!r}; start it with {UNITS}: speed_units"
 
-    def readers(self) -> frozenset[tuple[int, ...]]:
+    def readers(self) -> frozenset[Reader]:
         """See :class:`CommandInterface`."""
         return self._command.readers()
 
