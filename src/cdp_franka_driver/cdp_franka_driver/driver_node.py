@@ -126,8 +126,7 @@ class DriverNode(Node):
         ready = report.phase is Phase.CONTROLLING
         shut = time.monotonic() < self._shut_until_s
         if ready and not shut and self._listening is None and self._newest is not None:
-            position_m, rotation = forward(self._newest.q_rad)
-            self._targets.begin(self._newest.q_rad, position_m, _wxyz(rotation))
+            self._targets.restart()
             kind, topic, act = (
                 (JointTrajectory, "joint_trajectory", self._on_joints) if self._joint else (PoseStamped, "equilibrium_pose", self._on_pose)
             )
@@ -146,7 +145,14 @@ class DriverNode(Node):
             self.get_logger().info("the arm is under control, held where it is" if ready else f"{report.phase.value} ({self._settings.robot_ip})")
         self._status_pub.publish(self._status())
 
+    def _begin(self) -> None:
+        """A first target lies where the arm is measured when it comes: a guard begins there; one that goes on from before control does not."""
+        if self._newest is not None and not self._targets.started:
+            position_m, rotation = forward(self._newest.q_rad)
+            self._targets.begin(self._newest.q_rad, position_m, _wxyz(rotation))
+
     def _on_joints(self, msg: JointTrajectory) -> None:
+        self._begin()
         try:
             values = messages.trajectory_point(msg, FR3.joint_names)
             self._link.follow(self._targets.joints(*values, stamp_to_ns(msg.header.stamp), self._now_ns()))
@@ -154,6 +160,7 @@ class DriverNode(Node):
             self._on_refused(refusal)
 
     def _on_pose(self, msg: PoseStamped) -> None:
+        self._begin()
         try:
             values = messages.pose_target(msg, self._settings.base_frame)
             self._link.follow(self._targets.pose(*values, stamp_to_ns(msg.header.stamp), self._now_ns()))

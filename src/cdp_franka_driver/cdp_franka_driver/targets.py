@@ -21,8 +21,8 @@ _SOONEST_S = 0.004
 class TargetConfig:
     """Which targets are refused."""
 
-    max_start_rad: float = setting(0.1, low=0.005, high=0.5, help="joint: the first target lies within this of the arm [rad]")
-    max_start_m: float = setting(0.03, low=0.001, high=0.1, help="cartesian: the first target lies within this of the arm [m]")
+    max_start_rad: float = setting(0.02, low=0.005, high=0.5, help="joint: the first target lies within this of the arm [rad]")
+    max_start_m: float = setting(0.01, low=0.001, high=0.1, help="cartesian: the first target lies within this of the arm [m]")
     max_step_rad: float = setting(0.08, low=0.005, high=0.3, help="and each within this of the one before; for a turn too [rad]")
     max_step_m: float = setting(0.03, low=0.001, high=0.1, help="cartesian: and each within this of the one before [m]")
     max_age_s: float = setting(0.1, low=0.02, high=1.0, help="a target older than this is refused [s]")
@@ -42,9 +42,13 @@ class Targets:
         self._started = False
 
     def begin(self, q_rad: FloatArray, position_m: FloatArray, quat_wxyz: FloatArray) -> None:
-        """Control begins at this measured arm."""
+        """The first target is to lie at this measured arm."""
         self._started = False
         self._q, self._pose = q_rad, (position_m, quat_wxyz, 0)
+
+    def restart(self) -> None:
+        """Control begins: the next target is a first one."""
+        self._started = False
 
     @property
     def started(self) -> bool:
