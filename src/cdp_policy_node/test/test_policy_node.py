@@ -22,7 +22,7 @@ SLOW_MAIN = f"""
 import sys, time
 from cdp.runtime import PolicyRuntime
 own = PolicyRuntime._sample
-PolicyRuntime._sample = lambda self, *given: (time.sleep({SLOW_S}), own(self, *given))[1]
+PolicyRuntime._sample = lambda self, *given, **more: (time.sleep({SLOW_S}), own(self, *given, **more))[1]
 from cdp_policy_node.policy_node import main
 sys.exit(main())
 """
