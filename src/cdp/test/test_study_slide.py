@@ -107,6 +107,7 @@ def test_a_study_runtime_acts_by_its_own_sampler_on_the_bundles_condition_and_no
         return 0.5 * noise
 
     runtime = StudyRuntime(bundle, act, seed=3)
+    assert runtime.warm_up() > 0.0
     window = {"image": np.full((2, 32, 32, 3), 7, np.uint8), "lowdim": np.zeros((2, bundle.policy.observation.lowdim_width), np.float32)}
     chunk = runtime.act(window).normalised
     expected = np.random.default_rng(3).standard_normal((1, 16, 10), dtype=np.float32)

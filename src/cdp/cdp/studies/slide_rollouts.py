@@ -41,7 +41,8 @@ class StudyRuntime(PolicyRuntime):
         level: float | None = None,
         given: Given | None = None,
     ) -> NDArray[np.float32]:
-        if level is not None or given is not None:
+        # A warm-up asks for agreement of no weight.
+        if level is not None or (given is not None and np.any(given.weights)):
             raise InferenceError("a study's sampler starts from noise and agrees with no earlier chunk; set initial_noise to random and join to hard")
         with torch.no_grad():
             return np.asarray(self._act(torch.from_numpy(noise), torch.from_numpy(condition)).numpy(), dtype=np.float32)
