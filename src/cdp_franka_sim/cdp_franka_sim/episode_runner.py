@@ -96,10 +96,6 @@ class EpisodeRunner(Node):
         self.results.episodes.append(result)
         self._ear.sheet.end_episode(f"seed {seed}: {ended}", success)
         self._peers.engaged(False)
-        if self.mode == "policy":
-            # Left active, it would move the arm as soon as anybody engages the guard again.
-            self._peers.policy_inactive()
-        self._moving = False
         self._ear.forget()
         return result
 
@@ -140,8 +136,9 @@ class EpisodeRunner(Node):
                 return "timeout"
 
     def finish(self) -> None:
-        """Stop what still moves the arm; write results, video and contact sheet of the episodes that were finished."""
+        """Stop what could move the arm; write results, video and contact sheet of the episodes that were finished."""
         if self._moving:
+            # Left active, the policy would move it as soon as anybody engages the guard again.
             self._peers.release()
         video, sheet = self._ear.video.close(), self._ear.sheet.write(self.output / "contact_sheet.png")
         self.results.files = {name: str(path) for name, path in (("video", video), ("contact sheet", sheet)) if path is not None}

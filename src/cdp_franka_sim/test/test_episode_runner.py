@@ -61,20 +61,12 @@ def succeed(runner):
     runner._ear.guard = SimpleNamespace(state=0, message="")
 
 
-def test_no_policy_is_left_active_after_an_episode(runner):
+def test_no_policy_is_left_active_after_the_episodes(runner):
     """Catches a policy that moves the arm as soon as somebody engages the guard after the episodes."""
     succeed(runner)
-    result = runner._episode(7)
-    assert result.success
-    assert runner._peers.asked == [
-        "policy inactive",
-        "disengaged",
-        "scene 7",
-        "policy active",
-        "engaged",
-        "disengaged",
-        "policy inactive",
-    ]
+    assert runner._episode(7).success
+    runner.finish()
+    assert runner._peers.asked == ["policy inactive", "disengaged", "scene 7", "policy active", "engaged", "disengaged", "released"]
 
 
 def test_an_episode_that_is_broken_off_leaves_nothing_that_moves_the_arm(runner, monkeypatch):
@@ -91,15 +83,15 @@ def test_an_episode_that_is_broken_off_leaves_nothing_that_moves_the_arm(runner,
     assert runner._peers.asked[-2:] == ["engaged", "released"]
 
 
-def test_an_episode_that_was_run_is_kept_when_the_policy_has_died(runner, monkeypatch):
+def test_an_episode_that_was_run_is_kept_when_the_guard_has_died(runner, monkeypatch):
     """Catches a result that is lost with the answer of a dead node."""
     succeed(runner)
 
-    def dead():
+    def dead(wanted):
         if runner.results.episodes:
             raise EpisodeError("no answer")
 
-    monkeypatch.setattr(runner._peers, "policy_inactive", dead)
+    monkeypatch.setattr(runner._peers, "engaged", dead)
     with pytest.raises(EpisodeError):
         runner._episode(7)
     runner.finish()
