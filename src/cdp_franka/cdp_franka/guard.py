@@ -7,9 +7,12 @@ check latches STATE_FAULT, in which the last target is held until the next engag
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from numpy.typing import ArrayLike
 
 from cdp_franka.chunk import to_ns
+from cdp_franka.guard_away import Away
 from cdp_franka.guard_collision import CollisionWatch
 from cdp_franka.guard_commanded import Commanded
 from cdp_franka.guard_config import GuardConfig
@@ -35,6 +38,7 @@ class GuardCore:
         self._box = config.box
         self._robot = RobotState()
         self._collision = CollisionWatch(config)
+        self._away = Away()
         self._trace = Trace(config.retreat_path_m)
         self._retreat: Retreat | None = None
         self._sound_since_ns = 0
@@ -71,12 +75,12 @@ class GuardCore:
         if self._state is State.RETREATING:
             return False, "not engaged: the arm is retreating; wait for its end, or cancel it by /cdp/guard/retreat with false"
         faulted = self._why if self._state is State.FAULT else None
-        if self._commanded is not None and self._commanded.motion.moving:
+        if self._commanded is not None and self._commanded.moving:
             return False, "not engaged: the target is still coming to rest; engage again"
         problem = state_problem(self._robot, self.config, now_ns) or engage_problem(self._robot, self.config)
         if problem is not None:
             return False, f"not engaged: {problem.text}; {'nothing is sent' if self._commanded is None else _HOLDS}; correct this and engage again"
-        self._commanded = Commanded(self.config, self._robot)
+        self._commanded, self._away = Commanded(self.config, self._robot), Away()
         self._intake.forget(now_ns)
         self._collision.restart()
         self._intake.policy_waits = False
@@ -147,13 +151,15 @@ class GuardCore:
         if self._commanded is None:
             return GuardOutput(self._state, self._why.reason, self._why.text, send=False)
         dt_s = min(max(now_ns - last_ns, 0) / 1e9, self.config.max_tick_s) if last_ns is not None else 0.0
-        self._note(state_problem(self._robot, self.config, now_ns))
+        problem = state_problem(self._robot, self.config, now_ns)
+        self._note(problem)
         source = self._next_state(now_ns, self._commanded)
         limited = dt_s > 0.0 and self._advance(self._commanded, source, now_ns, dt_s)
         if self._state is not State.FAULT:
             self._note(self._commanded.look_ahead(self._collision, self._robot, now_ns))
         self.limited_ticks += int(limited)
-        return self._commanded.output(self._state, self._why, limited)
+        out = self._commanded.output(self._state, self._why, limited)
+        return replace(out, send=False) if self._away.note(problem, self._commanded.moving, now_ns) else out
 
     def waiting_for(self, tick_ns: int, observation_ns: int) -> str | None:
         """Lock-step: what the tick of this time and newest image still needs, in words; None where it can be answered."""
@@ -186,7 +192,9 @@ class GuardCore:
             return "an operator is in control; release the deadman and the authority first"
         if self._state is State.RECOVERING:
             return "the guard is recovering from a fault; try again in a moment"
-        if self._commanded.motion.moving and self._state is State.FAULT:
+        if self._away.long:
+            return f"nothing was heard of the arm, which may be held elsewhere than at the target; {_ENGAGE}"
+        if self._commanded.moving and self._state is State.FAULT:
             return "the target is still coming to rest; try again"
         problem = state_problem(self._robot, self.config, now_ns)
         if problem is not None:

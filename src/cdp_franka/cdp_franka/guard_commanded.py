@@ -25,6 +25,11 @@ class Commanded:
         self.motion = CartesianMotion(config, robot.pose if self._joints is None else self._joints.pose())
         self._gripper_width_m = robot.gripper_width_m
 
+    @property
+    def moving(self) -> bool:
+        """Whether what is commanded has not come to rest yet."""
+        return self.motion.moving or (self._joints is not None and bool(self._joints.dq_rad_s.any()))
+
     def move(self, track: SourceTrack | None, retreat: Retreat | None, robot: RobotState, now_ns: int, dt_s: float) -> bool:
         """Moves the pose by one step, ``dt_s`` > 0: along a retreat, else after a source, else towards rest. Whether a limit held it back."""
         measured = robot.pose

@@ -91,7 +91,7 @@ class ActionData:
 
 @dataclass(frozen=True, eq=False)
 class GuardOutput:
-    """One tick's answer. Where ``send`` is false nothing may be sent to the robot and the target fields are None.
+    """One tick's answer. Where ``send`` is false nothing may be sent to the robot; the target fields are None while the guard is not engaged.
 
     ``position_m`` (3,), ``quat_xyzw`` (4,) in the base frame; ``q_rad``, ``dq_rad_s``, ``ddq_rad_s2`` (7,) with the joint interface, else None;
     ``gripper_width_m`` is None while unknown. ``limited``: a limit held the target back from what the source asked for.

@@ -275,3 +275,35 @@ def test_the_bench_begins_clear_of_itself_and_of_the_table():
         assert clearance.metres > 0.03
     assert bench.run(100).state is State.HOLDING
     np.testing.assert_allclose(bench.outputs[-1].quat_xyzw, QUAT, atol=1e-9)
+
+
+@pytest.mark.parametrize("interface", ["cartesian", "joint"])
+def test_an_arm_that_was_away_is_sent_nothing_of_before_and_an_engage_begins_where_it_is(interface):
+    """Catches an old target that moves an arm whose controller has started anew and holds it elsewhere."""
+    bench = Bench(command_interface=interface).engaged()
+    bench.stream(NEAR, 300)
+    bench.outputs.clear()
+    bench.run(2000, sense=False)
+    sent = [out for out in bench.outputs if out.send]
+    resting = [out for out in sent if np.array_equal(out.position_m, sent[-1].position_m)]
+    assert 0.4 <= 0.01 * len(resting) <= 0.6
+    assert bench.outputs[len(sent) - 1] is sent[-1], "once silent, silent"
+    out = bench.run(500)
+    assert (out.state, out.reason, out.send) == (State.FAULT, Reason.STATE_STALE, False)
+    ok, message = bench.guard.retreat(bench.now_ns)
+    assert not ok and "engage" in message
+    bench.measured = (bench.measured[0] + np.array([0.0, 0.0, 0.01]), bench.measured[1])
+    bench.re_engaged()
+    out = bench.run(10)
+    assert out.send
+    np.testing.assert_allclose(out.position_m, bench.measured[0], atol=1e-4)
+
+
+def test_an_arm_that_is_heard_again_at_once_is_sent_its_target_all_the_while():
+    bench = Bench().engaged()
+    bench.stream(NEAR, 300)
+    bench.outputs.clear()
+    bench.run(300, sense=False)
+    bench.run(2000)
+    assert bench.guard.state is State.FAULT
+    assert all(out.send for out in bench.outputs)
