@@ -82,6 +82,7 @@ class EpisodeRunner(Node):
         self._ear.digest.begin(start_ns)
         self._peers.engaged(True)
         try:
+            self._begin_policy(start_ns)
             ended = self._watch(start_ns)
         finally:
             self._ear.label = ""
@@ -109,11 +110,16 @@ class EpisodeRunner(Node):
         self._peers.engaged(False)
         start_ns = self._peers.reset(seed, hold=self._repeatable)
         self._peers.until(lambda: self._ear.seen_since(start_ns), SERVICE_DEADLINE_S, "the task state of the new scene")
-        if self.mode == "policy":
-            self._peers.policy_active()
-        else:
+        if self.mode == "record":
             self._peers.start_recording(self.task, seed)
         return start_ns
+
+    def _begin_policy(self, start_ns: int) -> None:
+        """In lock-step time stands still until the policy is followed: by then this node hears every command, or the digest would lack the first."""
+        if self._repeatable:
+            self._peers.until(lambda: self._ear.digest.newest_ns >= start_ns, SERVICE_DEADLINE_S, "the guard's first command")
+        if self.mode == "policy":
+            self._peers.policy_active()
 
     def _watch(self, start_ns: int) -> str:
         """Wait for the end of the episode: success, a guard fault, or the time limit."""

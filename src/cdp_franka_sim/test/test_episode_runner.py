@@ -9,6 +9,7 @@ import pytest
 rclpy = pytest.importorskip("rclpy")
 
 from cdp_ros.stamps import ns_to_stamp  # noqa: E402
+from geometry_msgs.msg import PoseStamped  # noqa: E402
 
 from cdp_franka_sim import episode_runner  # noqa: E402
 from cdp_franka_sim.episode_peers import EpisodeError, StoppedError  # noqa: E402
@@ -47,9 +48,10 @@ class Peers:
 
 
 @pytest.fixture
-def runner(tmp_path, monkeypatch):
+def runner(tmp_path, monkeypatch, request):
     monkeypatch.setattr(episode_runner, "Peers", Peers)
-    rclpy.init(args=["--ros-args", "-p", f"output:={tmp_path}"], domain_id=random.SystemRandom().randint(1, 100))
+    lockstep = str(getattr(request, "param", False)).lower()
+    rclpy.init(args=["--ros-args", "-p", f"output:={tmp_path}", "-p", f"use_sim_time:={lockstep}"], domain_id=random.SystemRandom().randint(1, 100))
     made = episode_runner.EpisodeRunner(threading.Event())
     yield made
     made.destroy_node()
@@ -66,7 +68,25 @@ def test_no_policy_is_left_active_after_the_episodes(runner):
     succeed(runner)
     assert runner._episode(7).success
     runner.finish()
-    assert runner._peers.asked == ["policy inactive", "disengaged", "scene 7", "policy active", "engaged", "disengaged", "released"]
+    assert runner._peers.asked == ["policy inactive", "disengaged", "scene 7", "engaged", "policy active", "disengaged", "released"]
+
+
+@pytest.mark.parametrize("runner", [True], indirect=True)
+def test_in_lock_step_no_policy_is_active_before_a_command_is_heard(runner, monkeypatch):
+    """Catches a digest that lacks the first command, which was sent before guard and runner knew each other."""
+    succeed(runner)
+
+    def until(condition, deadline_s, what):
+        if "first command" in what:
+            assert not condition()
+            runner._peers.asked.append("waited")
+            runner._ear.digest.add(1_000_000_000, PoseStamped())
+            runner._ear.digest.add(2_000_000_000, PoseStamped())
+        assert condition(), what
+
+    monkeypatch.setattr(runner._peers, "until", until)
+    assert runner._episode(7).commands.startswith("2 ")
+    assert runner._peers.asked == ["policy inactive", "disengaged", "scene 7", "engaged", "waited", "policy active", "disengaged"]
 
 
 def test_an_episode_that_is_broken_off_leaves_nothing_that_moves_the_arm(runner, monkeypatch):
@@ -80,7 +100,7 @@ def test_an_episode_that_is_broken_off_leaves_nothing_that_moves_the_arm(runner,
     with pytest.raises(StoppedError):
         runner._episode(7)
     runner.finish()
-    assert runner._peers.asked[-2:] == ["engaged", "released"]
+    assert runner._peers.asked[-2:] == ["policy active", "released"]
 
 
 def test_an_episode_that_was_run_is_kept_when_the_guard_has_died(runner, monkeypatch):
