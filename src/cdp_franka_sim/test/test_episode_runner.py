@@ -1,6 +1,5 @@
 """The order in which an episode asks its peers, which are recorded here instead of asked."""
 
-import random
 import threading
 from types import SimpleNamespace
 
@@ -8,6 +7,7 @@ import pytest
 
 rclpy = pytest.importorskip("rclpy")
 
+from cdp_ros.domain import own_domain  # noqa: E402
 from cdp_ros.stamps import ns_to_stamp  # noqa: E402
 
 from cdp_franka_sim import episode_runner  # noqa: E402
@@ -49,7 +49,7 @@ class Peers:
 @pytest.fixture
 def runner(tmp_path, monkeypatch):
     monkeypatch.setattr(episode_runner, "Peers", Peers)
-    rclpy.init(args=["--ros-args", "-p", f"output:={tmp_path}"], domain_id=random.SystemRandom().randint(1, 100))
+    rclpy.init(args=["--ros-args", "-p", f"output:={tmp_path}"], domain_id=own_domain())
     made = episode_runner.EpisodeRunner(threading.Event())
     yield made
     made.destroy_node()
