@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import random
 import signal
 import subprocess
 import sys
@@ -173,12 +172,13 @@ class Bench:
         import rclpy
         from cdp_msgs.msg import RecorderStatus
         from cdp_msgs.srv import StartEpisode, StopEpisode
+        from cdp_ros.domain import own_domain
         from rclpy.executors import SingleThreadedExecutor
         from rclpy.qos import DurabilityPolicy, QoSProfile
 
         self.streams = [*CAMERAS[:cameras], JOINTS]
         self.folder, self.seed, self.mcap = folder, seed, mcap
-        domain = random.SystemRandom().randint(1, 100)
+        domain = own_domain()
         self.environment = {**os.environ, "ROS_DOMAIN_ID": str(domain), "OMP_NUM_THREADS": "1"}
         self.context = rclpy.Context()
         rclpy.init(context=self.context, domain_id=domain)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import signal
 import subprocess
 import sys
@@ -65,7 +64,9 @@ class Recording:
 
 def loop(episodes: int, steps: int, output: Path) -> str | None:
     """Run simulator, camera, guard, policy and recorder; the line of figures, None, and why, where one failed."""
-    domain = random.SystemRandom().randint(1, 100)
+    from cdp_ros.domain import own_domain
+
+    domain = own_domain()
     environment = {**os.environ, "ROS_DOMAIN_ID": str(domain)}
     parameters = ["--ros-args", "--params-file", str(ROOT / "config/recorder.yaml"), "-p", f"directory:={output / 'episodes'}"]
     recorder = subprocess.Popen([sys.executable, "-c", RECORDER, *parameters], env=environment)

@@ -1,7 +1,6 @@
 """Fast DDS's profiles as it takes them: what its sockets are bound to, and who hears whom of two machines, which are network namespaces here."""
 
 import os
-import random
 import shutil
 import socket
 import subprocess
@@ -9,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from cdp_ros.domain import own_domain
 
 ROOT = Path(__file__).resolve().parents[1]
 # Of this machine's routes none has to lead there: nothing is sent.
@@ -54,7 +54,7 @@ ip route add 239.0.0.0/8 dev cdp0 && exec "$1" -c "$3" "$4" "$5"
 
 
 def environment(profile, address):
-    domain = str(random.SystemRandom().randint(1, 100))
+    domain = str(own_domain())
     given = {"FASTRTPS_DEFAULT_PROFILES_FILE": str(ROOT / "config" / profile), "ROS_AUTOMATIC_DISCOVERY_RANGE": "SUBNET", "ROS_DOMAIN_ID": domain}
     return {**os.environ, **given, "CDP_NETWORK_ADDRESS": address}
 

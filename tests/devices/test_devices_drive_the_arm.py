@@ -6,7 +6,6 @@ Everything between the device and the episode file is the real thing: libspnav o
 from __future__ import annotations
 
 import os
-import random
 import signal
 import subprocess
 import sys
@@ -18,6 +17,7 @@ import pytest
 import rclpy
 from cdp_msgs.msg import GuardStatus
 from cdp_msgs.srv import StartEpisode, StopEpisode
+from cdp_ros.domain import own_domain
 from fake_devices import FakeSpacenavd, VirtualSpaceMouse, lacks_hidraw, lacks_spacenavd
 from geometry_msgs.msg import PoseStamped
 from rclpy.executors import SingleThreadedExecutor
@@ -88,7 +88,7 @@ class Cell:
     """Simulator, guard, teleop and recorder as processes on a domain of their own, and a node that looks on."""
 
     def __init__(self, folder: Path, device: str, environment: dict[str, str]) -> None:
-        domain = random.SystemRandom().randint(1, 100)
+        domain = own_domain()
         self.folder = folder
         base = {**os.environ, "ROS_DOMAIN_ID": str(domain), "OMP_NUM_THREADS": "1"}
         config = ROOT / "config"

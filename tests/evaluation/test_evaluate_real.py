@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import shutil
 import signal
 import subprocess
@@ -15,6 +14,7 @@ from pathlib import Path
 import pytest
 import rclpy
 from cdp_msgs.msg import GuardStatus
+from cdp_ros.domain import own_domain
 from geometry_msgs.msg import Twist
 from loop_pass import ROOT, alive_in_domain
 from rclpy.executors import SingleThreadedExecutor
@@ -31,7 +31,7 @@ DEADLINE_S = 280.0
 
 @pytest.fixture
 def domain(monkeypatch: pytest.MonkeyPatch) -> str:
-    own = str(random.SystemRandom().randint(1, 100))
+    own = str(own_domain())
     monkeypatch.setenv("ROS_DOMAIN_ID", own)
     return own
 

@@ -2,7 +2,6 @@
 
 import itertools
 import os
-import random
 import signal
 import socket
 import subprocess
@@ -13,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import rclpy
 from cdp_msgs.msg import ActionChunk, GuardStatus, PolicyStatus
+from cdp_ros.domain import own_domain
 from cdp_ros.executor import make_executor
 from cdp_ros.stamps import ns_to_stamp, stamp_to_ns
 from diagnostic_msgs.msg import DiagnosticStatus
@@ -108,7 +108,7 @@ class Stack:
 
     def __init__(self, folder, interface, *parameters):
         self.folder, self.interface, self.fault = folder, interface, folder / "fault"
-        self.domain = random.SystemRandom().randint(1, 100)
+        self.domain = own_domain()
         path = f"{Path(__file__).parent}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
         self.environment = {**os.environ, "PYTHONPATH": path, "ROS_DOMAIN_ID": str(self.domain), "OMP_NUM_THREADS": "1", "CDP_FAULT": str(self.fault)}
         self.context, self.processes = rclpy.Context(), {}

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import time
 from collections.abc import Iterator
 
 import pytest
+from cdp_ros.domain import own_domain
 from loop_pass import EPISODES, Loop, run_cdp
 
 FIGURES = pytest.StashKey[list]()
@@ -17,7 +17,7 @@ FIGURES = pytest.StashKey[list]()
 @pytest.fixture(scope="session")
 def domain() -> Iterator[str]:
     """A ROS domain of this run's own, in the environment of everything it starts."""
-    before, own = os.environ.get("ROS_DOMAIN_ID"), str(random.SystemRandom().randint(1, 100))
+    before, own = os.environ.get("ROS_DOMAIN_ID"), str(own_domain())
     os.environ["ROS_DOMAIN_ID"] = own
     yield own
     if before is None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cdp_ros.domain import own_domain
 from loop_pass import ROOT
 
 DEADLINE_S = 300.0
@@ -38,7 +38,7 @@ def finish(process: subprocess.Popen[str], out: Path) -> list[dict[str, Any]]:
 
 def test_equal_seeds_give_equal_commands_bit_for_bit(tmp_path: Path):
     """Both run at once, so that no two nodes find each other, wait or compute at the same moments; one has run another episode before."""
-    one, two = random.SystemRandom().sample(range(1, 101), 2)
+    one, two = own_domain(), own_domain()
     first, second = tmp_path / "first", tmp_path / "second"
     runs = [start_eval(first, SEED, 2, one), start_eval(second, SEED + 1, 1, two)]
     try:

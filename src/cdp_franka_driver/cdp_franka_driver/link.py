@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import sys
@@ -73,17 +74,21 @@ class ArmLink:
     def close(self) -> None:
         """End the motion and the process."""
         self._closing.set()
-        line, process = self._line, self._process
+        line = self._line
         if line is not None:
-            # Its end of the line is what tells the process.
-            self._line = None
-            line.close()
+            _shut(line)
+        self._thread.join(_END_S)
+        # The thread may have started another process meanwhile.
+        line, process = self._line, self._process
+        if line is not None and not self._thread.is_alive():
+            with self._sending:
+                self._line = None
+                line.close()
         if process is not None:
             try:
                 process.wait(_END_S)
             except subprocess.TimeoutExpired:
                 process.kill()
-        self._thread.join(_END_S)
         self._answer(Recovery(False, "the driver ends"))
 
     def _send(self, message: object) -> bool:
@@ -145,3 +150,12 @@ class ArmLink:
             elif isinstance(message, Recovery):
                 self._answer(message)
         return Problem(Kind.CONNECTION, "the process that owns the connection has died; it is started anew")
+
+
+def _shut(line: Connection) -> None:
+    """End what goes over the line in both directions: either end reads its end, and a thread that reads or writes here comes back by itself.
+
+    A closed line would be no line any more to that thread, in the middle of a message.
+    """
+    with socket.socket(fileno=os.dup(line.fileno())) as end:
+        end.shutdown(socket.SHUT_RDWR)

@@ -2,13 +2,13 @@
 
 import os
 import queue
-import random
 import signal
 import time
 from pathlib import Path
 
 import pytest
 import rclpy
+from cdp_ros.domain import own_domain
 from cdp_ros.executor import make_executor
 from cdp_ros.stamps import ns_to_stamp
 from diagnostic_msgs.msg import DiagnosticStatus
@@ -32,7 +32,7 @@ TOPIC = "/franka_driver/joint_trajectory"
 
 class Bench:
     def __init__(self, monkeypatch, factory):
-        monkeypatch.setenv("ROS_DOMAIN_ID", str(random.SystemRandom().randint(1, 100)))
+        monkeypatch.setenv("ROS_DOMAIN_ID", str(own_domain()))
         monkeypatch.setenv("PYTHONPATH", f"{Path(__file__).parent}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
         rclpy.init(args=["--ros-args", "-p", "robot_ip:=fake"])
         self.driver = DriverNode(factory)

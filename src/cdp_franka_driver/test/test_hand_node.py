@@ -1,11 +1,11 @@
 """The hand's node over real DDS, with a hand of the test's own."""
 
-import random
 import time
 
 import pytest
 import rclpy
 from cdp_msgs.msg import GripperCommand
+from cdp_ros.domain import own_domain
 from rclpy.executors import SingleThreadedExecutor
 from sensor_msgs.msg import JointState
 from std_srvs.srv import Trigger
@@ -60,7 +60,7 @@ class FakeHand:
 
 @pytest.fixture
 def bench(monkeypatch):
-    monkeypatch.setenv("ROS_DOMAIN_ID", str(random.SystemRandom().randint(1, 100)))
+    monkeypatch.setenv("ROS_DOMAIN_ID", str(own_domain()))
     monkeypatch.setattr(hand_node, "Hand", FakeHand)
     monkeypatch.setattr(FakeHand, "made", [])
     rclpy.init(args=["--ros-args", "-p", "robot_ip:=fake"])

@@ -5,13 +5,14 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
-import random
 import shutil
 import signal
 import subprocess
 import types
 from collections.abc import Iterator, Mapping, Sequence
 from typing import IO
+
+from cdp_ros.domain import DomainError, own_domain
 
 # The launch tool gives its nodes 5 s after SIGINT and 5 s after SIGTERM before it kills them; wait a little longer than both.
 STOP_DEADLINE_S = 15.0
@@ -46,9 +47,16 @@ def with_launch_option(arguments: Mapping[str, object], given: Sequence[str]) ->
 
 
 def isolated_environment() -> dict[str, str]:
-    """This environment, on a ROS domain of its own unless the user chose one, so that a run in simulation never meets a real robot's topics."""
+    """This environment, on a ROS domain of its own unless the user chose one, so that a run in simulation never meets a real robot's topics.
+
+    Raises :class:`LaunchError` where no domain is free.
+    """
     environment = dict(os.environ)
-    environment.setdefault("ROS_DOMAIN_ID", str(random.SystemRandom().randint(1, 100)))
+    if "ROS_DOMAIN_ID" not in environment:
+        try:
+            environment["ROS_DOMAIN_ID"] = str(own_domain())
+        except DomainError as error:
+            raise LaunchError(str(error)) from None
     environment.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
     # A pool a thread a core in each of five processes would starve the control loops.
     environment.setdefault("OMP_NUM_THREADS", "1")

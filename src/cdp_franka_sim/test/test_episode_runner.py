@@ -1,6 +1,5 @@
 """The order in which an episode asks its peers, which are recorded here instead of asked."""
 
-import random
 import threading
 from types import SimpleNamespace
 
@@ -8,6 +7,7 @@ import pytest
 
 rclpy = pytest.importorskip("rclpy")
 
+from cdp_ros.domain import own_domain  # noqa: E402
 from cdp_ros.stamps import ns_to_stamp  # noqa: E402
 from geometry_msgs.msg import PoseStamped  # noqa: E402
 
@@ -51,7 +51,7 @@ class Peers:
 def runner(tmp_path, monkeypatch, request):
     monkeypatch.setattr(episode_runner, "Peers", Peers)
     lockstep = str(getattr(request, "param", False)).lower()
-    rclpy.init(args=["--ros-args", "-p", f"output:={tmp_path}", "-p", f"use_sim_time:={lockstep}"], domain_id=random.SystemRandom().randint(1, 100))
+    rclpy.init(args=["--ros-args", "-p", f"output:={tmp_path}", "-p", f"use_sim_time:={lockstep}"], domain_id=own_domain())
     made = episode_runner.EpisodeRunner(threading.Event())
     yield made
     made.destroy_node()

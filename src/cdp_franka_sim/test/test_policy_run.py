@@ -1,6 +1,5 @@
 """The client of /cdp/policy/run against a policy node that is asked to misbehave, and the interrupt that waits for a callback's end."""
 
-import random
 import signal
 import threading
 
@@ -9,6 +8,7 @@ import pytest
 rclpy = pytest.importorskip("rclpy")
 
 from cdp_msgs.action import RunPolicy  # noqa: E402
+from cdp_ros.domain import own_domain  # noqa: E402
 from rclpy.action import ActionServer, CancelResponse  # noqa: E402
 from rclpy.executors import SingleThreadedExecutor  # noqa: E402
 from rclpy.node import Node  # noqa: E402
@@ -96,7 +96,7 @@ class FakePolicy:
 
 @pytest.fixture(scope="module")
 def parts():
-    domain = random.SystemRandom().randint(1, 100)
+    domain = own_domain()
     rclpy.init(domain_id=domain)
     policy, node = FakePolicy(domain), Node("test_policy_run")
     caller = Caller(node, lambda: None, Interrupt())

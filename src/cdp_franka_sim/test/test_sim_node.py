@@ -1,7 +1,6 @@
 """The simulator as a process of its own, over real DDS, with a guard made of plain publishers."""
 
 import os
-import random
 import signal
 import subprocess
 import sys
@@ -12,6 +11,7 @@ import pytest
 import rclpy
 from cdp_msgs.msg import GuardStatus, LockstepTick, TaskState
 from cdp_msgs.srv import ResetScene
+from cdp_ros.domain import own_domain
 from cdp_ros.stamps import ns_to_stamp, stamp_to_ns
 from geometry_msgs.msg import PoseStamped
 from rclpy.executors import SingleThreadedExecutor
@@ -28,7 +28,7 @@ class Bench:
     """The guard's side of the simulator, in this process. ``answering``: each tick is answered, with a command while ``target`` is set."""
 
     def __init__(self, *parameters):
-        domain = random.SystemRandom().randint(1, 100)
+        domain = own_domain()
         self.context = rclpy.Context()
         rclpy.init(context=self.context, domain_id=domain)
         self.node = rclpy.create_node("bench", context=self.context)

@@ -1,10 +1,10 @@
 """A guard that follows a policy, its command interface, and a stand-in for the controller, over real DDS and in made-up time."""
 
-import random
 import time
 
 import numpy as np
 import rclpy
+from cdp_ros.domain import own_domain
 from controller_peers import TRANSPORT_NS
 from rclpy.executors import SingleThreadedExecutor
 
@@ -28,7 +28,7 @@ class Rig:
     """``controller`` as in CommandConfig; the arm is where it was last commanded."""
 
     def __init__(self, controller, interface, **settings):
-        self.context, self.domain = rclpy.Context(), random.SystemRandom().randint(1, 100)
+        self.context, self.domain = rclpy.Context(), own_domain()
         rclpy.init(context=self.context, domain_id=self.domain)
         self.executor = SingleThreadedExecutor(context=self.context)
         self.nodes, self.others = {}, []

@@ -12,7 +12,7 @@ from fault_stack import FaultStack, Hold
 HOLDS = pytest.StashKey[list]()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def stack(tiny_bundle: Path) -> Iterator[FaultStack]:
     made = FaultStack(tiny_bundle)
     yield made

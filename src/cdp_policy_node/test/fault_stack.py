@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import os
-import random
 import signal
 import subprocess
 import sys
@@ -16,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import rclpy
 from cdp_msgs.msg import ActionChunk, GuardStatus, PolicyStatus
+from cdp_ros.domain import own_domain
 from cdp_ros.executor import make_executor
 from cdp_ros.stamps import ns_to_stamp, stamp_to_ns
 from geometry_msgs.msg import PoseStamped
@@ -49,7 +49,7 @@ class FaultStack:
     """Everything running and engaged. :meth:`close` ends it."""
 
     def __init__(self, bundle: Path) -> None:
-        self.domain = random.SystemRandom().randint(1, 100)
+        self.domain = own_domain()
         self._environment = {**os.environ, "ROS_DOMAIN_ID": str(self.domain), "OMP_NUM_THREADS": "1"}
         self._bundle = bundle
         self.context = rclpy.Context()

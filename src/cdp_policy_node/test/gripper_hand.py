@@ -1,9 +1,9 @@
 """A stand-in for franka_gripper: it runs every goal at once, as the real one does, and both goals fail where two overlap."""
 
-import random
 import time
 
 import rclpy
+from cdp_ros.domain import own_domain
 from rclpy.action import ActionServer, CancelResponse
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.executors import SingleThreadedExecutor
@@ -22,7 +22,7 @@ class Hand:
         from cdp_msgs.msg import GripperCommand
         from franka_msgs.action import Grasp, Homing, Move
 
-        self.context, self.domain = rclpy.Context(), random.SystemRandom().randint(1, 100)
+        self.context, self.domain = rclpy.Context(), own_domain()
         rclpy.init(context=self.context, domain_id=self.domain)
         self.node = rclpy.create_node("bench", context=self.context)
         self.executor = SingleThreadedExecutor(context=self.context)

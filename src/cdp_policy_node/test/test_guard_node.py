@@ -2,7 +2,6 @@
 
 import math
 import os
-import random
 import signal
 import subprocess
 import sys
@@ -12,6 +11,7 @@ import numpy as np
 import pytest
 import rclpy
 from cdp_msgs.msg import ActionChunk, GripperCommand, GuardStatus, LockstepTick
+from cdp_ros.domain import own_domain
 from cdp_ros.stamps import ns_to_stamp, stamp_to_ns
 from geometry_msgs.msg import PoseStamped
 from rcl_interfaces.srv import DescribeParameters, SetParameters
@@ -53,7 +53,7 @@ class Bench:
     """The robot's side and the sources' side of the guard, in this process. The arm is where it was last commanded."""
 
     def __init__(self, *parameters):
-        self.domain = random.SystemRandom().randint(1, 100)
+        self.domain = own_domain()
         self.context = rclpy.Context()
         rclpy.init(context=self.context, domain_id=self.domain)
         self.node = rclpy.create_node("bench", context=self.context)
@@ -361,7 +361,7 @@ def test_limits_are_described_and_can_not_be_changed_while_it_runs():
     ],
 )
 def test_a_bad_parameter_keeps_the_guard_from_starting_and_is_named(setting, words):
-    environment = {**os.environ, "ROS_DOMAIN_ID": str(random.SystemRandom().randint(1, 100))}
+    environment = {**os.environ, "ROS_DOMAIN_ID": str(own_domain())}
     done = subprocess.run([sys.executable, "-c", MAIN, "--ros-args", "-p", setting], env=environment, capture_output=True, text=True, timeout=30)
     assert done.returncode == 2
     assert "Traceback" not in done.stderr

@@ -1,6 +1,5 @@
 """The policy node as a process of its own, over real DDS, in front of a robot that moves nothing but its stamps."""
 
-import random
 import signal
 
 import numpy as np
@@ -9,6 +8,7 @@ import pytest
 rclpy = pytest.importorskip("rclpy")
 
 from cdp_msgs.msg import ActionChunk, PolicyStatus  # noqa: E402
+from cdp_ros.domain import own_domain  # noqa: E402
 from diagnostic_msgs.msg import DiagnosticStatus  # noqa: E402
 from fake_robot import Robot, end, ns, start  # noqa: E402
 from lifecycle_msgs.msg import Transition  # noqa: E402
@@ -30,7 +30,7 @@ sys.exit(main())
 
 @pytest.fixture(scope="module")
 def domain():
-    return random.SystemRandom().randint(1, 100)
+    return own_domain()
 
 
 @pytest.fixture(scope="module")
@@ -188,7 +188,7 @@ def test_the_sampler_and_the_join_change_while_it_runs_and_the_rest_does_not(act
 @pytest.fixture
 def slow(robot, tiny_bundle):
     """A node whose chunks take SLOW_S, on a domain with nobody else."""
-    domain = random.SystemRandom().randint(101, 200)
+    domain = own_domain()
     alone = Robot(domain)
     alone.process = process = start(domain, SLOW_MAIN, bundle=tiny_bundle, backend="onnxruntime", reliable="true")
     yield alone
@@ -273,7 +273,7 @@ sys.exit(main())
 
 
 def test_a_strange_picture_holds_the_policy_and_a_familiar_one_lets_it_go_on(tiny_bundle):
-    alone = Robot(domain := random.SystemRandom().randint(101, 200))
+    alone = Robot(domain := own_domain())
     usual = alone.pixels
     settings = {"monitor_hold": "true", "monitor_rate_hz": "10.0", "monitor_after": 2, "autostart": "true"}
     alone.process = process = start(domain, STRANGE_MAIN, bundle=tiny_bundle, backend="onnxruntime", reliable="true", **settings)

@@ -1,7 +1,6 @@
 """The action /cdp/policy/run of the policy node as a process of its own, over real DDS."""
 
 import math
-import random
 import signal
 
 import pytest
@@ -11,6 +10,7 @@ rclpy = pytest.importorskip("rclpy")
 from action_msgs.msg import GoalStatus  # noqa: E402
 from cdp_msgs.action import RunPolicy  # noqa: E402
 from cdp_msgs.msg import GuardStatus, PolicyStatus, TaskState  # noqa: E402
+from cdp_ros.domain import own_domain  # noqa: E402
 from fake_robot import Robot, end, start  # noqa: E402
 from lifecycle_msgs.msg import Transition  # noqa: E402
 from rclpy.action import ActionClient  # noqa: E402
@@ -64,7 +64,7 @@ class Caller(Robot):
 
 @pytest.fixture(scope="module")
 def domain():
-    return random.SystemRandom().randint(1, 100)
+    return own_domain()
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,6 @@
 """A robot that publishes exactly what it is told, and the recorder beside it as a process of its own."""
 
 import os
-import random
 import subprocess
 import sys
 import time
@@ -11,6 +10,7 @@ import numpy as np
 import rclpy
 from cdp_msgs.msg import ActionChunk, RecorderStatus, TaskState
 from cdp_msgs.srv import StartEpisode, StopEpisode
+from cdp_ros.domain import own_domain
 from geometry_msgs.msg import PoseStamped
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
@@ -26,7 +26,7 @@ class Robot:
 
     def __init__(self):
         self.context = rclpy.Context()
-        self.domain = random.randint(1, 100)
+        self.domain = own_domain()
         rclpy.init(context=self.context, domain_id=self.domain)
         self.node = rclpy.create_node("robot", context=self.context)
         self.executor = SingleThreadedExecutor(context=self.context)

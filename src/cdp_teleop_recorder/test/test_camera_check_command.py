@@ -2,13 +2,13 @@
 
 import argparse
 import json
-import random
 import threading
 
 import cv2
 import numpy as np
 import pytest
 import rclpy
+from cdp_ros.domain import own_domain
 from sensor_msgs.msg import CompressedImage, Image
 
 from cdp.camera.reference import CameraError
@@ -58,7 +58,7 @@ def test_a_tolerance_outside_its_range_is_refused(tmp_path, tolerance):
 
 @pytest.mark.parametrize("topic", ["/side/image_raw", "/side/image_raw/compressed"])
 def test_a_picture_from_a_topic(monkeypatch, topic):
-    monkeypatch.setenv("ROS_DOMAIN_ID", str(random.SystemRandom().randint(1, 100)))
+    monkeypatch.setenv("ROS_DOMAIN_ID", str(own_domain()))
     picture = scene()
     if topic.endswith("compressed"):
         data = cv2.imencode(".png", picture[..., ::-1])[1].tobytes()
@@ -86,6 +86,6 @@ def test_a_picture_from_a_topic(monkeypatch, topic):
 
 
 def test_a_topic_that_is_silent_says_what_to_start(monkeypatch):
-    monkeypatch.setenv("ROS_DOMAIN_ID", str(random.SystemRandom().randint(1, 100)))
+    monkeypatch.setenv("ROS_DOMAIN_ID", str(own_domain()))
     with pytest.raises(CameraError, match="nobody publishes it"):
         live_picture("/no/such/camera", 0.2)

@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import random
 import socket
 import struct
 import threading
@@ -12,6 +11,7 @@ import numpy as np
 import pytest
 import rclpy
 from builtin_interfaces.msg import Time
+from cdp_ros.domain import own_domain
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
@@ -355,7 +355,7 @@ def test_versions_are_those_of_the_distributions():
 
 # ---- camera, SpaceMouse
 def test_a_camera_is_listened_to_over_the_middleware(monkeypatch):
-    monkeypatch.setenv("ROS_DOMAIN_ID", str(random.SystemRandom().randint(1, 100)))
+    monkeypatch.setenv("ROS_DOMAIN_ID", str(own_domain()))
     context = rclpy.Context()
     rclpy.init(context=context)
     node = rclpy.create_node("camera", context=context)

@@ -3,7 +3,6 @@
 import _thread
 import argparse
 import io
-import random
 import signal
 import threading
 import time
@@ -14,6 +13,7 @@ import cv2
 import numpy as np
 import pytest
 import rclpy
+from cdp_ros.domain import own_domain
 from cdp_ros.stamps import ns_to_stamp
 from hand_eye_scene import Scene, apart, looking
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, JointState
@@ -102,7 +102,7 @@ class MadeUp:
 
 @pytest.fixture(autouse=True)
 def _own_domain(monkeypatch):
-    monkeypatch.setenv("ROS_DOMAIN_ID", str(random.SystemRandom().randint(1, 100)))
+    monkeypatch.setenv("ROS_DOMAIN_ID", str(own_domain()))
 
 
 def run(*words):
@@ -120,7 +120,7 @@ def taken(tmp_path_factory):
     """A folder of 10 views, taken over DDS, and what was said."""
     folder = tmp_path_factory.mktemp("hand-eye") / "views"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("ROS_DOMAIN_ID", str(random.SystemRandom().randint(1, 100)))
+        patch.setenv("ROS_DOMAIN_ID", str(own_domain()))
         patch.setattr("sys.stdin", io.StringIO(""))
         said = io.StringIO()
         patch.setattr("sys.stdout", said)

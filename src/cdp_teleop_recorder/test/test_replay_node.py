@@ -2,7 +2,6 @@
 
 import json
 import os
-import random
 import subprocess
 import sys
 import time
@@ -12,6 +11,7 @@ import numpy as np
 import pytest
 import rclpy
 from cdp_msgs.msg import ActionChunk, GuardStatus
+from cdp_ros.domain import own_domain
 from geometry_msgs.msg import PoseStamped
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.qos import DurabilityPolicy, QoSProfile
@@ -43,7 +43,7 @@ class Arm:
     """A guard that engages when asked and an arm that is at once where it is sent."""
 
     def __init__(self, arguments, fault_after=None):
-        domain = random.SystemRandom().randint(1, 100)
+        domain = own_domain()
         self.context = rclpy.Context()
         rclpy.init(context=self.context, domain_id=domain)
         self.node = rclpy.create_node("arm", context=self.context)

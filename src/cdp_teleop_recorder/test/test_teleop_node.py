@@ -1,7 +1,6 @@
 """Teleoperation as a process of its own, over real DDS."""
 
 import os
-import random
 import signal
 import subprocess
 import sys
@@ -11,6 +10,7 @@ import numpy as np
 import pytest
 import rclpy
 from cdp_msgs.msg import ActionChunk, GuardStatus
+from cdp_ros.domain import own_domain
 from geometry_msgs.msg import PoseStamped, Twist
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.qos import DurabilityPolicy, QoSProfile
@@ -34,7 +34,7 @@ class Desk:
     """The robot and the SpaceMouse of a simulated world that steps 10 ms at a time."""
 
     def __init__(self, *parameters):
-        domain = random.SystemRandom().randint(1, 100)
+        domain = own_domain()
         self.context = rclpy.Context()
         rclpy.init(context=self.context, domain_id=domain)
         self.node = rclpy.create_node("desk", context=self.context)
@@ -150,7 +150,7 @@ def test_driving_in_simulated_time():
 
 
 def test_a_bad_parameter_keeps_it_from_starting_and_is_named():
-    environment = {**os.environ, "ROS_DOMAIN_ID": str(random.SystemRandom().randint(1, 100))}
+    environment = {**os.environ, "ROS_DOMAIN_ID": str(own_domain())}
     command = [sys.executable, "-c", MAIN, "--ros-args", "-p", "closed_width_m:=0.15"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
     assert done.returncode == 2
@@ -222,7 +222,7 @@ def test_the_authority_is_taken_by_button_and_by_service_and_an_intervention_is_
 
 
 def test_an_unknown_device_is_refused_by_name():
-    environment = {**os.environ, "ROS_DOMAIN_ID": str(random.SystemRandom().randint(1, 100))}
+    environment = {**os.environ, "ROS_DOMAIN_ID": str(own_domain())}
     done = subprocess.run(
         [sys.executable, "-c", MAIN, "--ros-args", "-p", "device:=mouse"], env=environment, capture_output=True, text=True, timeout=60
     )
