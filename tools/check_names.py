@@ -1,18 +1,18 @@
 """Whether every apt package and rosdep key that this repository names exists where it is to be installed. Run by tools/check_docker.sh.
 
 apt names stand in the Dockerfiles, in tools/*.sh and in the documentation's `apt install` lines; rosdep keys in src/*/package.xml. Debian's and
-Ubuntu's names are asked of this machine's apt where it runs that release, else of the archives' madison services (what `rmadison` asks); names
+Ubuntu's names are looked up by this machine's apt where it runs that release, else in the archive's own index, which apt reads too (60 MB); names
 ros-<distribution>-* and keys are resolved by rosdep. What cannot be asked is skipped with the reason; a name that is not found ends with status 1.
 """
 
 from __future__ import annotations
 
 import argparse
+import gzip
 import os
 import re
 import subprocess
 import sys
-import urllib.error
 import urllib.request
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -20,8 +20,9 @@ from xml.etree import ElementTree
 
 ROOT = Path(__file__).resolve().parents[1]
 RELEASES = {"jazzy": "noble", "humble": "jammy"}
-MADISON = {"noble": "https://ubuntu-archive-team.ubuntu.com/madison.cgi", "jammy": "https://ubuntu-archive-team.ubuntu.com/madison.cgi"}
-MADISON["bookworm"] = "https://api.ftp-master.debian.org/madison"
+UBUNTU, DEBIAN = ("http://archive.ubuntu.com/ubuntu", ("main", "universe")), ("http://deb.debian.org/debian", ("main",))
+# Where each release's packages are listed, and in which of its components we look.
+ARCHIVES = {"noble": UBUNTU, "jammy": UBUNTU, "bookworm": DEBIAN}
 BASES = {"jazzy": "noble", "noble": "noble", "humble": "jammy", "jammy": "jammy", "bookworm": "bookworm"}
 NAME = re.compile(r"[a-z0-9][a-z0-9+.-]+")
 
@@ -36,7 +37,7 @@ def apt_names(text: str) -> set[str]:
     """Names after `apt-get install` or `apt install`, up to the end of the command; options, variables and files are passed over."""
     found: set[str] = set()
     joined = re.sub(r"\\\n", " ", re.sub(r"(?m)^\s*#.*\n", "", text))
-    for command in re.findall(r"\bapt(?:-get)? install\s+([^\n;|&>`)]*)", joined):
+    for command in re.findall(r"\bapt(?:-get)? install\s+([^\n;|&>`)#]*)", joined):
         found |= {word for word in command.replace("$ROS_DISTRO", "jazzy").split() if NAME.fullmatch(word)}
     return found
 
@@ -60,7 +61,7 @@ def setup_names(script: str) -> set[str]:
 
 def collect(root: Path) -> dict[str, Where]:
     """For each release the apt names that are to be there, each with the files that name it."""
-    names: dict[str, Where] = {release: {} for release in MADISON}
+    names: dict[str, Where] = {release: {} for release in ARCHIVES}
 
     def add(releases: Iterable[str], found: set[str], path: Path) -> None:
         for release in releases:
@@ -131,14 +132,23 @@ def installable(names: list[str], release: str) -> set[str]:
     if about.get("VERSION_CODENAME") == release and any(Path("/var/lib/apt/lists").glob("*_Packages*")):
         policy = subprocess.run(["apt-cache", "policy", "--", *names], capture_output=True, text=True, check=True).stdout
         return {name for name, candidate in re.findall(r"^(\S+):\n.*\n\s+Candidate: (\S+)", policy, re.MULTILINE) if candidate != "(none)"}
-    url = f"{MADISON[release]}?package={'+'.join(name.replace('+', '%2B') for name in names)}&s={release}&text=on"
-    try:
-        with urllib.request.urlopen(url, timeout=20) as answer:
-            return {line.split("|")[0].strip() for line in answer.read().decode().splitlines() if "|" in line}
-    except (urllib.error.URLError, TimeoutError) as error:
-        raise UnavailableError(
-            f"this machine is not {release}, and {url.split('?')[0]} does not answer ({getattr(error, 'reason', error)})"
-        ) from error
+    return listed(release) & set(names)
+
+
+def listed(release: str) -> set[str]:
+    """Every package of the release for amd64, with its updates. Raises UnavailableError where its archive cannot be reached."""
+    archive, components = ARCHIVES[release]
+    found: set[str] = set()
+    for pocket in (release, f"{release}-updates"):
+        for component in components:
+            url = f"{archive}/dists/{pocket}/{component}/binary-amd64/Packages.gz"
+            try:
+                with urllib.request.urlopen(url, timeout=60) as answer:
+                    index = gzip.decompress(answer.read()).decode("utf-8", "replace")
+            except (OSError, EOFError) as error:
+                raise UnavailableError(f"this machine is not {release}, and {url} cannot be read ({getattr(error, 'reason', error)})") from error
+            found |= set(re.findall(r"^Package: (\S+)$", index, re.MULTILINE))
+    return found
 
 
 def report(what: str, missing: Where, count: int) -> Iterator[str]:
