@@ -114,6 +114,8 @@ def test_beside_two_burning_processes_the_arm_is_commanded_or_stopped_in_order(s
     assert set(reflexes) <= {"communication_constraints_violation"}
     if stopped:
         assert drift < HELD_RAD
+        if stack.status["problem"] == "reflex":
+            assert stack.recover().success
         resumes(stack, "after the load")
     else:
         assert moved > SPEED_UNDER_LOAD_RAD_S * robot_s
