@@ -99,7 +99,7 @@ check-guard: build ## Send the guard a million random and adversarial chunks
 	@$(IN_ENV) python benchmarks/guard_check.py --chunks 1000000 --seed 0 $(ARGS)
 
 bench-serving: build ## Time the policy from image to chunk, and the whole stack, beside LeRobot
-	@$(IN_ENV) python benchmarks/serving.py --loop 5 $(ARGS)
+	@$(IN_ENV) python benchmarks/serving.py --loop 10 $(ARGS)
 
 fault-serving: build ## Break cameras, states and processes under a running policy
 	@$(IN_ENV) python -m pytest src/cdp_policy_node/test/test_faults.py -s $(ARGS)
