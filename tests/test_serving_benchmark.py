@@ -8,7 +8,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
 
-import serving  # noqa: E402
+import serving
 
 
 def test_turns_in_which_the_host_took_time_are_made_again_and_told_apart():
