@@ -155,7 +155,7 @@ class Times:
     firsts: dict[str, list[float]]
 
 
-def time_chunks(timed: dict[str, Callable[[], float]], chunks: int, stolen: Callable[[], int] = stolen) -> Times:
+def time_chunks(timed: dict[str, Callable[[], float]], chunks: int, kept_by_host: Callable[[], int] = stolen) -> Times:
     """``chunks`` chunks of each variant, and as many probes, in turns; fewer where the host leaves too few turns alone."""
     turns = {**timed, "probe": probe}
     for once in turns.values():
@@ -166,9 +166,9 @@ def time_chunks(timed: dict[str, Callable[[], float]], chunks: int, stolen: Call
     with tqdm(total=wanted, desc=f"turns of {BLOCK} chunks", mininterval=1.0) as bar:
         for _ in range(MOST * wanted):
             for name, once in turns.items():
-                before, first, values = stolen(), once(), [once() for _ in range(BLOCK)]
+                before, first, values = kept_by_host(), once(), [once() for _ in range(BLOCK)]
                 times.every[name] += values
-                if stolen() == before and len(times.ours[name]) < chunks:
+                if kept_by_host() == before and len(times.ours[name]) < chunks:
                     times.firsts[name].append(first)
                     times.ours[name] += values
             done = min(len(values) for values in times.ours.values()) // BLOCK

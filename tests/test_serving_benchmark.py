@@ -14,7 +14,7 @@ import serving
 def test_turns_in_which_the_host_took_time_are_made_again_and_told_apart():
     """Catches a p99 that is the host's, and one from which slow chunks of our own are left out."""
     clock = itertools.accumulate(itertools.cycle([0, 0, 0, 7]))
-    times = serving.time_chunks({"policy": lambda: 5.0}, 3 * serving.BLOCK, stolen=lambda: next(clock))
+    times = serving.time_chunks({"policy": lambda: 5.0}, 3 * serving.BLOCK, kept_by_host=lambda: next(clock))
     # Of the two turns of each round, policy's and probe's, the host takes from the probe's.
     assert times.ours["policy"] == [5.0] * 3 * serving.BLOCK
     assert times.ours["probe"] == []
