@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from cdp.config import ConfigError, setting
+from cdp_franka.frames import BASE_FRAME, POSE_FRAMES, POSE_FRAMES_HELP
 from cdp_franka.kinematics import READY_RAD
 from cdp_franka.limits import ROBOTS, JointLimits, WorkspaceBox
 
@@ -18,7 +19,8 @@ class GuardConfig:
 
     command_interface: Literal["cartesian", "joint"] = setting("cartesian", help="equilibrium poses, or joint positions with velocities")
     robot: Literal["fr3", "panda"] = setting("fr3", help="whose joint names and limits")
-    base_frame: str = setting("fr3_link0", help="frame that actions must be given in")
+    base_frame: str = setting(BASE_FRAME, help="frame that actions must be given in")
+    pose_frames: tuple[str, ...] = setting(POSE_FRAMES, help=POSE_FRAMES_HELP)
 
     workspace_x_m: tuple[float, float] = setting((0.25, 0.75), low=-1.0, high=1.0, help="range of the end effector, forward [m]")
     workspace_y_m: tuple[float, float] = setting((-0.40, 0.40), low=-1.0, high=1.0, help="range of the end effector, left [m]")

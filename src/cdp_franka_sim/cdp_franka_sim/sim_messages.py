@@ -16,6 +16,8 @@ from cdp_franka_sim.camera import Intrinsics
 from cdp_franka_sim.physics import SimState, SimTaskState
 
 BASE_FRAME = "fr3_link0"
+# The same place: franka_ros2 stamps the measured pose with the root link of its URDF.
+_POSE_FRAME = "base"
 
 
 def joint_states(state: SimState, stamp: Time) -> JointState:
@@ -35,9 +37,9 @@ def gripper_states(state: SimState, stamp: Time) -> JointState:
 
 
 def eef_pose(state: SimState, stamp: Time) -> PoseStamped:
-    """Measured fr3_hand_tcp in fr3_link0."""
+    """Measured fr3_hand_tcp in fr3_link0, under the name that franka_ros2 gives to it."""
     message = PoseStamped(pose=pose([*state.eef_position_m, *state.eef_quat_xyzw]))
-    message.header.stamp, message.header.frame_id = stamp, BASE_FRAME
+    message.header.stamp, message.header.frame_id = stamp, _POSE_FRAME
     return message
 
 

@@ -14,6 +14,7 @@ from sensor_msgs.msg import CompressedImage, Image, JointState
 
 from cdp.data.images import ImageError
 from cdp.runtime.session import Answer, PolicySession, Source, State
+from cdp_franka.frames import pose_frame_problem
 from cdp_policy_node.policy_messages import image_of, positions_of
 from cdp_policy_node.policy_parameters import PolicyParameters
 
@@ -45,7 +46,7 @@ class PolicyInputs:
         send: Callable[[list[Answer]], None],
         said: Callable[[], None],
     ) -> None:
-        self._node, self._session, self._frame = node, session, p.base_frame
+        self._node, self._session, self._frames = node, session, p.pose_frames
         self._now_ns, self._send, self._said = now_ns, send, said
         streams = session.streams
         self._topics: list[Any] = []
@@ -88,8 +89,9 @@ class PolicyInputs:
         self._send(self._session.add_sample(stream, stamp_to_ns(message.header.stamp), value, self._now_ns()))
 
     def _on_pose(self, message: PoseStamped) -> None:
-        if message.header.frame_id != self._frame:
-            self._refuse("eef_pose", f"the pose is in frame {message.header.frame_id!r}, not in {self._frame!r}")
+        problem = pose_frame_problem(message.header.frame_id, self._frames)
+        if problem is not None:
+            self._refuse("eef_pose", problem)
             return
         p, q = message.pose.position, message.pose.orientation
         value = (p.x, p.y, p.z, q.x, q.y, q.z, q.w)

@@ -13,6 +13,7 @@ from cdp.config import setting
 from cdp.diffusion.sampler import SOLVERS
 from cdp.runtime import JoinConfig, RuntimeConfig
 from cdp.runtime.config import BACKENDS, CHANGEABLE, INITIAL_NOISES, JOINS, PRECISIONS, PROVIDERS
+from cdp_franka.frames import BASE_FRAME, POSE_FRAMES, POSE_FRAMES_HELP
 
 JOINT_NAMES = tuple(f"fr3_joint{i}" for i in range(1, 8))
 FINGER_NAMES = ("fr3_finger_joint1", "fr3_finger_joint2")
@@ -47,11 +48,12 @@ class PolicyParameters:
     image_topic: str = setting("/agentview/image_raw", help="camera image")
     image_transport: str = setting("raw", choices=("raw", "compressed"), help="raw: sensor_msgs/Image, compressed: sensor_msgs/CompressedImage")
     joint_states_topic: str = setting("/joint_states", help="joint positions of the arm [rad]")
-    pose_topic: str = setting("/franka_robot_state_broadcaster/current_pose", help="pose of the end effector in base_frame")
+    pose_topic: str = setting("/franka_robot_state_broadcaster/current_pose", help="pose of the end effector in the arm's base")
     gripper_topic: str = setting("/franka_gripper/joint_states", help="positions of the two fingers [m]")
     joint_names: tuple[str, ...] = setting(JOINT_NAMES, help="the arm's joints in joint_states, base first")
     finger_names: tuple[str, ...] = setting(FINGER_NAMES, help="the finger joints; the opening is the sum of their positions")
-    base_frame: str = setting("fr3_link0", help="frame of the pose and of the actions")
+    base_frame: str = setting(BASE_FRAME, help="frame of the actions")
+    pose_frames: tuple[str, ...] = setting(POSE_FRAMES, help=POSE_FRAMES_HELP)
     reliable: bool = setting(False, help="auto means reliable for camera, joints, gripper: in simulation only, a sensor must not wait for us")
     image_reliability: str = setting("auto", choices=RELIABILITIES, help="QoS of the camera: auto (see reliable), best_effort or reliable")
     joint_states_reliability: str = setting("auto", choices=RELIABILITIES, help="QoS of the arm's joints")

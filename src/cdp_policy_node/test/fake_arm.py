@@ -71,7 +71,7 @@ class FakeArm(Node):
         joints = JointState(name=[f"fr3_joint{i + 1}" for i in range(7)], position=self._q.tolist(), velocity=self._dq.tolist())
         fingers = JointState(name=["fr3_finger_joint1", "fr3_finger_joint2"], position=[0.03, 0.03], velocity=[0.0, 0.0])
         pose = PoseStamped()
-        pose.header.frame_id = "fr3_link0"
+        pose.header.frame_id = "base"
         pose.pose.position.x, pose.pose.position.y, pose.pose.position.z = position.tolist()
         o = pose.pose.orientation
         o.x, o.y, o.z, o.w = matrix_to_quat(rotation).tolist()

@@ -49,7 +49,7 @@ class Robot:
     def publish_states(self):
         pose, fingers = PoseStamped(), JointState(name=["fr3_finger_joint1", "fr3_finger_joint2"], position=[0.04, 0.04])
         pose.header.stamp = fingers.header.stamp = self.node.get_clock().now().to_msg()
-        pose.header.frame_id = "fr3_link0"
+        pose.header.frame_id = "base"
         pose.pose.position.x, pose.pose.orientation.x = 0.5, 1.0
         self.poses.publish(pose)
         self.fingers.publish(fingers)

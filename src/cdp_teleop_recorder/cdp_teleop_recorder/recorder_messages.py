@@ -14,6 +14,7 @@ from sensor_msgs.msg import CompressedImage, Image, JointState
 
 from cdp.actions import EEF_WIDTH
 from cdp.data.images import decode_raw
+from cdp_franka.frames import pose_frame_problem
 from cdp_teleop_recorder.recorder_types import Snapshot, State
 
 _LABELS = {None: RecorderStatus.LABEL_NONE, True: RecorderStatus.LABEL_SUCCESS, False: RecorderStatus.LABEL_FAILURE}
@@ -42,9 +43,11 @@ def gripper_columns(message: JointState, fingers: Sequence[str]) -> dict[str, An
     return {"data": [float(np.sum(np.asarray(message.position)[_indices(message, fingers)]))]}
 
 
-def pose_columns(pose: Pose, frame: str, base_frame: str) -> dict[str, Any]:
+def pose_columns(pose: Pose, frame: str, frames: tuple[str, ...]) -> dict[str, Any]:
     """Pose (7,). Raises :class:`UnfitMessageError` for another frame."""
-    _check_frame(frame, base_frame)
+    problem = pose_frame_problem(frame, frames)
+    if problem is not None:
+        raise UnfitMessageError(problem)
     return {"data": _pose(pose)}
 
 
@@ -52,7 +55,8 @@ def action_columns(message: ActionChunk, base_frame: str) -> dict[str, Any] | No
     """First row of a chunk and what it answers; None for a keep-alive. Raises :class:`UnfitMessageError` for another space or frame."""
     if message.horizon == 0:
         return None
-    _check_frame(message.header.frame_id, base_frame)
+    if message.header.frame_id != base_frame:
+        raise UnfitMessageError(f"it is in frame {message.header.frame_id!r}, not in {base_frame!r}")
     if message.space != ActionChunk.SPACE_EEF_POSE or message.width != EEF_WIDTH or len(message.actions) != message.horizon * EEF_WIDTH:
         raise UnfitMessageError(f"{len(message.actions)} numbers in space {message.space} are no chunk of end-effector rows of {EEF_WIDTH}")
     return {
@@ -112,11 +116,6 @@ def _indices(message: JointState, names: Sequence[str]) -> list[int]:
     if missing or len(message.position) != len(message.name):
         raise UnfitMessageError(f"joint states of {', '.join(message.name)} lack {', '.join(missing) or 'positions'}")
     return [index[name] for name in names]
-
-
-def _check_frame(frame: str, base_frame: str) -> None:
-    if frame != base_frame:
-        raise UnfitMessageError(f"it is in frame {frame!r}, not in {base_frame!r}")
 
 
 def _pose(pose: Pose) -> list[float]:

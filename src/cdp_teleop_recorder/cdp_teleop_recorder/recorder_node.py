@@ -162,7 +162,7 @@ class RecorderNode(Node):
             self.session.add("joint_vel", t_ns, now_ns, velocities)
 
     def _take_pose(self, message: PoseStamped, now_ns: int) -> None:
-        columns = messages.pose_columns(message.pose, message.header.frame_id, self._settings.base_frame)
+        columns = messages.pose_columns(message.pose, message.header.frame_id, self._settings.pose_frames)
         self.session.add("eef_pose", stamp_to_ns(message.header.stamp), now_ns, columns)
 
     def _take_gripper(self, message: JointState, now_ns: int) -> None:

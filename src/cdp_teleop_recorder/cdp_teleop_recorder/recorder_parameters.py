@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from cdp.config import setting
 from cdp.data.mcap_file import COMPRESSIONS
 from cdp.data.streams import IMAGE_STREAM
+from cdp_franka.frames import BASE_FRAME, POSE_FRAMES, POSE_FRAMES_HELP
 
 JOINT_NAMES = tuple(f"fr3_joint{i}" for i in range(1, 8))
 FINGER_NAMES = ("fr3_finger_joint1", "fr3_finger_joint2")
@@ -30,14 +31,15 @@ class RecorderParameters:
         400, low=10, high=100_000, help="images that may wait for their encoding, 0.9 MB each at 640x480; an image beyond is dropped and counted"
     )
     joint_states_topic: str = setting("/joint_states", help="joint positions and velocities of the arm")
-    pose_topic: str = setting("/franka_robot_state_broadcaster/current_pose", help="pose of the end effector in base_frame")
+    pose_topic: str = setting("/franka_robot_state_broadcaster/current_pose", help="pose of the end effector in the arm's base")
     gripper_topic: str = setting("/franka_gripper/joint_states", help="positions of the two fingers [m]")
     operator_topic: str = setting("/cdp/action/operator", help="the operator's actions")
     policy_topic: str = setting("/cdp/action/policy", help="the policy's actions, recorded with their source")
     task_topic: str = setting("/cdp_sim/task", help="ground truth of the simulated task, where there is one")
     joint_names: tuple[str, ...] = setting(JOINT_NAMES, help="the arm's joints in joint_states, base first")
     finger_names: tuple[str, ...] = setting(FINGER_NAMES, help="the finger joints; the opening is the sum of their positions")
-    base_frame: str = setting("fr3_link0", help="frame that poses and actions must be in; others are not recorded")
+    base_frame: str = setting(BASE_FRAME, help="frame that actions must be in; others are not recorded")
+    pose_frames: tuple[str, ...] = setting(POSE_FRAMES, help=POSE_FRAMES_HELP)
     reliable: bool = setting(
         False, help="subscribe to camera, joints and gripper reliably: in simulation only, a sensor must not wait for us; the pose never is"
     )

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from cdp.config import ConfigError, setting
+from cdp_franka.frames import BASE_FRAME, POSE_FRAMES, POSE_FRAMES_HELP
 from cdp_franka.limits import WorkspaceBox
 from cdp_teleop_recorder.devices.base import AXES
 
@@ -16,7 +17,8 @@ SIGNED_AXES = (*(sign + axis for axis in AXES for sign in "+-"), "0")
 class TeleopConfig:
     """Settings of :class:`cdp_teleop_recorder.teleop_core.TeleopCore`; ranges are closed."""
 
-    base_frame: str = setting("fr3_link0", help="frame of the targets")
+    base_frame: str = setting(BASE_FRAME, help="frame of the targets")
+    pose_frames: tuple[str, ...] = setting(POSE_FRAMES, help=POSE_FRAMES_HELP)
     frame: Literal["base", "tool"] = setting("base", help="whose axes the device moves along and turns about: the robot's base or the tool")
     axis_map: tuple[str, str, str, str, str, str] = setting(
         ("+x", "+y", "+z", "+rx", "+ry", "+rz"),

@@ -19,6 +19,7 @@ from sensor_msgs.msg import JointState, Joy
 from std_srvs.srv import SetBool
 
 from cdp.config import ConfigError, setting
+from cdp_franka.frames import pose_frame_problem
 from cdp_teleop_recorder.authority import NS_PER_S
 from cdp_teleop_recorder.devices.base import Reading
 from cdp_teleop_recorder.devices.choose import BUTTONS_TOPIC, JOY_TOPIC, TWIST_TOPIC, DeviceConfig, choose, joy_topic, spacenav_topics
@@ -141,8 +142,9 @@ class TeleopNode(Node):
         self._core.on_guard_target(stamp_to_ns(msg.header.stamp), [p.x, p.y, p.z], [q.x, q.y, q.z, q.w], msg.target_gripper_width_m, policy)
 
     def _on_pose(self, msg: PoseStamped) -> None:
-        if msg.header.frame_id != self._core.config.base_frame:
-            self.get_logger().error(f"measured pose is in frame {msg.header.frame_id!r}; ignored", throttle_duration_sec=5.0)
+        problem = pose_frame_problem(msg.header.frame_id, self._core.config.pose_frames)
+        if problem is not None:
+            self.get_logger().error(f"the measured pose is ignored: {problem}", throttle_duration_sec=5.0)
             return
         p, q = msg.pose.position, msg.pose.orientation
         self._core.on_measured_pose(stamp_to_ns(msg.header.stamp), [p.x, p.y, p.z], [q.x, q.y, q.z, q.w])

@@ -80,7 +80,7 @@ class Robot:
         message = self.publishers[topic].msg_type(**fields)
         message.header.stamp.sec, message.header.stamp.nanosec = divmod(t_ns, 1_000_000_000)
         if topic == "pose":
-            message.header.frame_id = "fr3_link0"
+            message.header.frame_id = "base"
         self.publishers[topic].publish(message)
 
     def moment(self, t_ns, k, picture):

@@ -70,7 +70,7 @@ class Desk:
         self.ns += 10 * MS
         stamp = rclpy.time.Time(nanoseconds=self.ns).to_msg()
         pose = PoseStamped()
-        pose.header.stamp, pose.header.frame_id = stamp, "fr3_link0"
+        pose.header.stamp, pose.header.frame_id = stamp, "base"
         pose.pose.position.x, pose.pose.position.y, pose.pose.position.z = HERE
         pose.pose.orientation.x, pose.pose.orientation.w = 1.0, 0.0
         self.poses.publish(pose)
