@@ -174,7 +174,8 @@ genuine_launch() { # whether a launch_ros that is not ours imports once ROS is s
 install_python() {
   local requirements=(base panel dev) key
   [ -n "$ros" ] || requirements+=(ros)
-  "$venv/bin/python" -c 'import colcon_core, colcon_ros' 2>/dev/null && [ -n "$ros" ] || requirements+=(colcon)
+  # Ubuntu's own colcon (0.15) copies the files of config/, where a newer one links them: an edited limit would not be the one that is used.
+  "$venv/bin/python" -c 'import colcon_core.distutils.commands.symlink_data, colcon_ros' 2>/dev/null && [ -n "$ros" ] || requirements+=(colcon)
   key="$(cat "$root"/requirements/*.txt "$root/src/cdp_ros2/pyproject.toml" "$stamps/venv" | hash_of)"
   ! fresh python "$key" || return 0
   rm -f "$stamps/python"
@@ -222,9 +223,13 @@ build_workspace() {
     if [ -n "$ros" ]; then . "$ros/setup.bash"; else export ROS_DISTRO=jazzy ROS_VERSION=2 ROS_PYTHON_VERSION=3 AMENT_PREFIX_PATH="$venv" CMAKE_PREFIX_PATH="$venv"; fi
     # shellcheck disable=SC1091
     . "$venv/bin/activate"
+    # Not by --event-handlers, which refuses the name of one that is not there: Ubuntu's own colcon comes without these two.
+    export COLCON_EXTENSION_BLOCKLIST=colcon_core.event_handler.status:colcon_core.event_handler.desktop_notification
+    # An older colcon than .venv's setuptools calls it in a way that it warns of, by pages.
+    export PYTHONWARNINGS="ignore:setup.py install is deprecated,ignore:easy_install command is deprecated,ignore:Unbuilt egg"
     # colcon runs under the venv's interpreter, so that the executables which it installs do too.
-    python -c 'import sys; from colcon_core.command import main; sys.exit(main())' --log-base log --log-level error build --symlink-install \
-      --packages-select "${changed[@]}" --event-handlers console_cohesion- console_direct- console_stderr+ status- desktop_notification- \
+    python -c 'import sys; from colcon_core.command import main; sys.exit(main())' --log-base log --log-level error build --symlink-install --base-paths src \
+      --packages-select "${changed[@]}" --event-handlers console_cohesion- console_direct- console_stderr+ \
       --cmake-args "-DPython3_EXECUTABLE=$venv/bin/python" -DBUILD_TESTING=OFF
   ) || die "colcon build failed: see the error above and log/latest_build"
   mkdir -p install/.stamps
@@ -243,5 +248,7 @@ install_system
 check_interpreter
 make_venv
 install_python
+# A `colcon build` without these options would look for packages in all that the checks install there.
+mkdir -p "$root/runs" && touch "$root/runs/COLCON_IGNORE"
 [ "${1:-}" = --env-only ] || build_workspace
 [ "${1:-}" != --test ] || install_browser
