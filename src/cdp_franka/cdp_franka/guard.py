@@ -119,11 +119,11 @@ class GuardCore:
         self._end_retreat("the retreat was cancelled")
         return True, self._why.text
 
-    def disengage(self, now_ns: int) -> tuple[bool, str]:
-        """Stop sending; the robot's controller holds the last target that it got."""
+    def disengage(self, now_ns: int, why: str = "by request") -> tuple[bool, str]:
+        """Stop sending; the robot's controller holds the last target that it got. ``why`` is told."""
         self._intake.forget(now_ns)
         self._commanded = self._retreat = None
-        self._set(State.REFUSING, Finding(Reason.DISENGAGED, f"disengaged by request; nothing is sent, the robot holds its last target; {_ENGAGE}"))
+        self._set(State.REFUSING, Finding(Reason.DISENGAGED, f"disengaged {why}; nothing is sent, the robot holds its last target; {_ENGAGE}"))
         return True, self._why.text
 
     def on_joints(self, stamp_ns: int, q_rad: ArrayLike, dq_rad_s: ArrayLike) -> None:

@@ -22,6 +22,7 @@ from std_srvs.srv import SetBool
 
 from cdp.config import ConfigError, setting
 from cdp_franka.chunk import to_ns
+from cdp_franka.frames import pose_frame_problem
 from cdp_franka.guard import GuardCore
 from cdp_franka.guard_config import GuardConfig
 from cdp_franka.guard_lockstep import SOURCE_WORDS
@@ -120,10 +121,9 @@ class GuardNode(Node):
             self._recheck()
 
     def _on_pose(self, msg: PoseStamped) -> None:
-        if msg.header.frame_id != self._guard.config.base_frame:
-            self.get_logger().error(
-                f"measured pose is in frame {msg.header.frame_id!r}, not in {self._guard.config.base_frame!r}; ignored", throttle_duration_sec=5.0
-            )
+        problem = pose_frame_problem(msg.header.frame_id, self._guard.config.pose_frames)
+        if problem is not None:
+            self.get_logger().error(f"the measured pose is ignored: {problem}", throttle_duration_sec=5.0)
             return
         p, q = msg.pose.position, msg.pose.orientation
         self._guard.on_pose(stamp_to_ns(msg.header.stamp), [p.x, p.y, p.z], [q.x, q.y, q.z, q.w])
@@ -165,8 +165,8 @@ class GuardNode(Node):
     def _on_controller_problem(self, problem: str) -> None:
         """A controller that comes back holds the arm where it is, which is not where the target has gone on to."""
         if self._guard.state is not State.REFUSING:
-            self._guard.disengage(self._now_ns())
-            self.get_logger().error(f"disengaged: controller not ready, {problem}; nothing is sent; engage again when it is ready")
+            _, said = self._guard.disengage(self._now_ns(), f"since the controller is not ready, {problem}")
+            self.get_logger().error(said)
 
     def _on_retreat(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
         response.success, response.message = self._guard.retreat(self._now_ns()) if request.data else self._guard.cancel_retreat()

@@ -52,6 +52,9 @@ def chunk(stamp_ns, position, source, **changes):
 class Bench:
     """The robot's side and the sources' side of the guard, in this process. The arm is where it was last commanded."""
 
+    # As franka_ros2 names the base of the arm.
+    frame = "base"
+
     def __init__(self, *parameters):
         self.domain = own_domain()
         self.context = rclpy.Context()
@@ -104,7 +107,7 @@ class Bench:
             pose.pose.position.x, pose.pose.position.y, pose.pose.position.z = POSITION
             o = pose.pose.orientation
             o.x, o.y, o.z, o.w = QUAT
-        pose.header.frame_id = "fr3_link0"
+        pose.header.frame_id = self.frame
         fingers = JointState(name=["fr3_finger_joint1", "fr3_finger_joint2"], position=[0.03, 0.03])
         joints.header.stamp = pose.header.stamp = fingers.header.stamp = stamp
         self.fingers.publish(fingers)
@@ -471,4 +474,17 @@ def test_it_engages_only_with_a_controller_and_disengages_when_that_goes():
         code, log = bench.close()
     assert code == 0
     assert log.count("is not ready: ") == 2
-    assert log.count("disengaged: controller not ready, /cartesian_impedance_example_controller/equilibrium_pose") == 1
+    assert "disengaged since the controller is not ready, /cartesian_impedance_example_controller/equilibrium_pose" in log
+
+
+def test_a_pose_in_a_frame_that_is_not_the_base_is_ignored_and_said():
+    bench = RealTime()
+    bench.frame = "world"
+    try:
+        bench.wait_for(State.REFUSING, Reason.NOT_ENGAGED)
+        answer = bench.engage()
+        assert not answer.success and "the measured pose" in answer.message
+    finally:
+        code, log = bench.close()
+    assert code == 0
+    assert "the measured pose is ignored: it is in frame 'world', not in 'fr3_link0' or 'base' (parameter pose_frames)" in log

@@ -34,7 +34,7 @@ class CommandConfig:
     )
     controller_name: str = setting("", help="name of the controller, or of the Servo node; empty: the usual one")
     controller_namespace: str = setting("", help="namespace of the controllers; empty: none")
-    point_lead_periods: float = setting(1.0, low=1.0, high=10.0, help="a trajectory point is due this many command periods after it is sent")
+    point_lead_periods: float = setting(3.0, low=1.0, high=10.0, help="a trajectory point is due this many command periods after it is sent")
     servo_gain_per_s: float = setting(2.0, low=0.0, high=10.0, help="servo_twist: how fast the arm is drawn to the target besides its speed [1/s]")
 
     def chosen(self, guard: GuardConfig) -> str:
