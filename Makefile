@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help build test test-long lint format slide loop demos train eval report toy check-devices core-check bench-training bench-recording crash-recording check-guard bench-serving fault-serving check-peers-data check-docker check-libfranka check-franky clean distclean
+.PHONY: help build test test-long lint format slide loop demos train eval report toy check-devices core-check bench-training bench-recording crash-recording check-guard bench-serving fault-serving check-peers-data check-docker check-libfranka check-franky check-franka-ros2 clean distclean
 
 PYTHON ?= python3
 export PYTHON
@@ -24,7 +24,7 @@ DURATION ?= 60
 EPISODES ?= 5
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' Makefile
 
 build: ## Install what is missing, build the workspace
 	@$(SETUP)
@@ -88,6 +88,9 @@ check-libfranka: build ## Drive a strict libfranka server: policy, reflexes, kil
 
 check-franky: build ## Drive a simulated arm with contacts over libfranka: reflexes, a grasp, slide; EPISODES=5
 	@$(IN_ENV) EPISODES=$(EPISODES) tools/check_franky.sh $(ARGS)
+
+check-franka-ros2: build ## The same with franka_ros2 and ros2_control, where they are installed; DURATION=60 s
+	@$(IN_ENV) DURATION=$(DURATION) tools/check_franka_ros2.sh $(ARGS)
 
 bench-recording: build ## Record 3 cameras and 1 kHz, count what is lost
 	@$(IN_ENV) python benchmarks/recording.py $(ARGS)

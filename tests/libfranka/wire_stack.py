@@ -252,7 +252,12 @@ class Stack:
         future, end = self._engage.call_async(SetBool.Request(data=True)), time.monotonic() + 3.0
         # DDS loses an answer now and then that is sent before both ends know each other.
         self.until(lambda: future.done() or time.monotonic() > end, "the guard's answer")
-        return future.result().success if future.done() else None
+        if not future.done():
+            return None
+        if not future.result().success:
+            # Asked without a pause, guard and log would have the machine to themselves.
+            self.run(0.1)
+        return future.result().success
 
     def engage_after_a_fault(self):
         """Machines that stall make the guard fault; that is counted, and the run goes on."""

@@ -1,0 +1,123 @@
+"""Guard, policy and operator on franka_ros2 itself: libfranka, ros2_control and the trajectory controller, brought up by our launch file."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from motions import at_rest, from_start, in_motion, resumes, standing_at_the_start
+
+DURATION_S = float(os.environ.get("CDP_DURATION", "60"))
+# The reflex of an arm that hears no command for 20 ms, in libfranka's words.
+REFLEX = 'motion aborted by reflex! ["communication_constraints_violation"]'
+BUNDLE = Path(__file__).resolve().parents[2] / "models/slide"
+
+pytestmark = pytest.mark.timeout(int(10 * DURATION_S) + 600)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    from wire_stack import franka_sim
+
+    made = franka_sim(tmp_path_factory.mktemp("server"), program=Path(__file__).with_name("hand_on_server.py"))
+    made.start()
+    if os.geteuid() == 0:
+        os.setpriority(os.PRIO_PROCESS, made.process.pid, -10)
+    yield made
+    made.stop()
+
+
+@pytest.fixture(scope="module")
+def stack(server, tmp_path_factory):
+    from bring_up import BringUp
+
+    with standing_at_the_start(tmp_path_factory.mktemp("bringup"), "joint", BringUp) as made:
+        yield made
+
+
+def test_everything_is_up(stack, table):
+    from bring_up import CONTROLLERS
+
+    found = stack.controllers()
+    assert found == dict.fromkeys(CONTROLLERS, "active")
+    assert "controller joint_trajectory_controller is ready" in stack.log()
+    assert "the measured pose is ignored" not in stack.log()
+    table.append(("brought up", f"{', '.join(found)} active; measured pose, fingers and joints heard; the arm taken to the start by the operator"))
+
+
+def test_a_policy_drives_the_arm_without_a_reflex(stack, table):
+    stack.start_policy(BUNDLE)
+    from_start(stack)
+    stack.wish = None
+    stack.until(lambda: stack.guard_is(3), "the guard to follow the policy", each=stack.engage_after_a_fault)
+    stack.desired.clear()
+    stack.rates.clear()
+    faults, begun, since = stack.faults, stack.robot_s(), len(stack.joints)
+    reflexes = []
+
+    def over():
+        reflexes.extend([stack.status["reflexes"]] if stack.status["problem"] else [])
+        return bool(reflexes) or stack.robot_s() - begun > DURATION_S
+
+    stack.until(over, "the time to pass", 20 * DURATION_S + 60, each=stack.engage_after_a_fault)
+    stack.end("policy")
+    stack.camera = False
+    robot_s, moved = stack.robot_s() - begun, stack.moved(since)
+    table.append(
+        (
+            f"policy, guard, franka_ros2 for {robot_s:.0f} s of the robot",
+            f"{len(reflexes)} reflexes {sorted(set(reflexes))}, commands in time {np.mean(stack.rates):.4f}, arm moved {moved:.1f} rad "
+            f"({moved / robot_s:.2f} rad/s), {stack.faults - faults} faults of the guard: {sorted(set(stack.guard_faults))}",
+        )
+    )
+    assert reflexes == []
+    assert moved > 0.1 * robot_s
+
+
+def test_after_a_reflex_the_lab_guide_s_steps_bring_the_arm_back(stack, table):
+    from bring_up import ARM
+
+    in_motion(stack)
+    process = stack.pid("ros2_control_node")
+    os.kill(process, signal.SIGSTOP)
+    stack.run(0.5)
+    os.kill(process, signal.SIGCONT)
+    # With its hardware ros2_control takes the broadcasters down too: what stopped the arm stands in the launch's output, and in Desk.
+    stack.until(lambda: stack.guard_is(0) and REFLEX in stack.log(), "the guard off, and the reflex by its name")
+    said = stack.guard[-1].message
+    assert set(stack.controllers().values()) == {"inactive"}
+    stack.recover()
+    commanded, measured = resumes(stack, "after the reflex")
+    table.append(
+        ("ros2_control stopped for 0.5 s in motion", f"reflex; guard: {said[:60]!r}; recovered; largest step {commanded:.4f}, {measured:.4f} rad")
+    )
+    assert f"{ARM} is inactive" in said
+
+
+def test_a_guard_that_is_killed_ends_the_launch_and_the_arm_rests(stack, server, table):
+    in_motion(stack)
+    begun = time.monotonic()
+    launch = stack.processes["bringup"]
+    os.kill(stack.pid("guard_node"), signal.SIGKILL)
+    stack.until(lambda: launch.poll() is not None, "the launch to end")
+    took_s = time.monotonic() - begun
+    stack.processes.pop("bringup")
+    last = stack.joints[-1][1]
+    stack.wish = None
+    stack.guard.clear()
+    stack.start_driver()
+    heard = len(stack.joints)
+    stack.until(lambda: len(stack.joints) > heard + 10 and stack.guard_is(0), "the next bring-up")
+    stack.control()
+    drift = at_rest(stack)
+    way = float(np.abs(stack.joints[-1][1] - last).max())
+    commanded, measured = resumes(stack, "after the guard")
+    table.append(
+        (
+            "guard killed in motion",
+            f"the launch ended after {took_s:.1f} s; {way:.3f} rad on; brought up again; largest step {commanded:.4f}, {measured:.4f} rad",
+        )
+    )
+    assert drift < 0.005
