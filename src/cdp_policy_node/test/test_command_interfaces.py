@@ -170,10 +170,12 @@ def test_a_reader_of_another_type_is_named_with_its_type(rig):
     reader.destroy_node()
 
 
-def test_a_recorder_is_not_taken_for_the_controller(rig):
+@pytest.mark.parametrize("listener", ["cdp_recorder_streams", "cdp_episode_runner"])
+def test_who_only_listens_is_not_taken_for_the_controller(rig, listener):
+    """The runner ends after its last episode, and the guard then said that the controller had started anew."""
     bench = rig("joint_trajectory_controller")
-    bench.add("cdp_recorder_streams").create_subscription(JointTrajectory, JTC, print, 1)
-    bench.until(lambda: bench.node.count_subscribers(JTC) == 1, "the recorder is seen")
+    bench.add(listener).create_subscription(JointTrajectory, JTC, print, 1)
+    bench.until(lambda: bench.node.count_subscribers(JTC) == 1, "the listener is seen")
     assert "nobody reads it" in bench.output.problem()
 
 

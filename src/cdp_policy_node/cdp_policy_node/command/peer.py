@@ -8,7 +8,7 @@ from typing import Any
 from rclpy.node import Node
 
 # They read a command topic without being a controller.
-_ONLOOKERS = ("_ros2cli", "rosbag2", "cdp_recorder", "rviz", "rqt", "foxglove_bridge", "rosbridge")
+_ONLOOKERS = ("_ros2cli", "rosbag2", "cdp_recorder", "cdp_episode_runner", "rviz", "rqt", "foxglove_bridge", "rosbridge")
 # The endpoint is known and its node not yet.
 _UNKNOWN = "_NODE_NAME_UNKNOWN_"
 
