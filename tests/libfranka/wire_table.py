@@ -3,8 +3,9 @@
 import os
 
 import pytest
+from host_steal import HostWatch
 
-ROWS = pytest.StashKey()
+ROWS, HOST = pytest.StashKey(), pytest.StashKey()
 
 
 def skip_without(items, folder, variable, reason):
@@ -15,13 +16,16 @@ def skip_without(items, folder, variable, reason):
 
 
 def rows(config):
+    if HOST not in config.stash:
+        config.stash[HOST] = HostWatch()
     return config.stash.setdefault(ROWS, [])
 
 
 def print_rows(terminalreporter, config):
-    found = rows(config)
-    if found:
-        terminalreporter.write_line(f"{'on the wire':58} result")
-    for what, result in found:
+    found = config.stash.get(ROWS, [])
+    if not found:
+        return
+    terminalreporter.write_line(f"{'on the wire':58} result")
+    for what, result in [*found, ("kept by the host of this machine, meanwhile", config.stash[HOST].end())]:
         terminalreporter.write_line(f"{what:58} {result}")
     found.clear()
