@@ -24,7 +24,7 @@ def quoted(page: Path) -> str:
 
 
 def make_targets() -> set[str]:
-    return set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    return set(re.findall(r"^([a-z0-9-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
 
 
 def cdp_commands() -> set[str]:
@@ -63,7 +63,7 @@ def executables() -> dict[str, set[str]]:
 @pytest.mark.parametrize("page", PAGES, ids=IDS)
 def test_commands_exist(page):
     code = quoted(page)
-    assert set(re.findall(r"(?:^|[ ;&])make ([a-z][a-z-]*)\b(?![ ]*=)", code, re.MULTILINE)) - make_targets() == set()
+    assert set(re.findall(r"(?:^|[ ;&])make ([a-z][a-z0-9-]*)\b(?![ ]*=)", code, re.MULTILINE)) - make_targets() == set()
     assert set(re.findall(r"(?:^|[ ;&(]|entrypoint\.sh )cdp ([a-z][a-z-]+)\b", code, re.MULTILINE)) - cdp_commands() == set()
     ours = executables()
     for package, node in re.findall(r"ros2 run (cdp_\w+) (\w+)", code):
