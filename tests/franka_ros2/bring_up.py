@@ -26,6 +26,7 @@ PHASES = {FrankaRobotState.ROBOT_MODE_MOVE: "controlling", FrankaRobotState.ROBO
 FIRST = ("nice", "-n", "-10") if os.geteuid() == 0 else ()
 # Of one command of ROS 2's own tools, and of the launch's end, on a machine that has other things to do.
 COMMAND_S = 60.0
+SILENT_S = 3.0
 
 
 class BringUp(Stack):
@@ -42,9 +43,10 @@ class BringUp(Stack):
         self._robot = self._aside.create_subscription(FrankaRobotState, "/franka_robot_state_broadcaster/robot_state", lambda _: None, newest)
         state, topic = JointTrajectoryControllerState, f"/{ARM}/controller_state"
         self.node.create_subscription(state, topic, self._on_reference, QoSProfile(depth=50, reliability=ReliabilityPolicy.BEST_EFFORT))
-        self._status, self._heard_s, self.rates = {"phase": "", "problem": "", "reflexes": "", "robot_time_s": "0"}, 0.0, []
+        self._status, self._heard_s, self.rates = {"phase": "", "problem": "", "reflexes": "", "robot_time_s": "0"}, None, []
 
     def start_driver(self, *more):
+        self._heard_s = None
         with (self.folder / "bringup.log").open("ab") as log:
             self.processes["bringup"] = subprocess.Popen(
                 [*FIRST, "ros2", "launch", "cdp_policy_node", "bringup.launch.py", "robot_ip:=127.0.0.1", *NOBODY, *WATCHDOGS, *more],
@@ -94,12 +96,13 @@ class BringUp(Stack):
                 "reflexes": ", ".join(reflexes),
                 "robot_time_s": str(state.time),
             }
+        elif self._heard_s is not None and time.monotonic() - self._heard_s > SILENT_S:
+            self._status = {**self._status, "phase": "waiting"}
         return self._status
 
-    def silent_s(self):
-        """How long nothing has been heard of the robot's state."""
-        _ = self.status
-        return time.monotonic() - self._heard_s
+    def down(self):
+        """Whether nothing is heard of the robot's state any more: with its hardware ros2_control takes the broadcasters down."""
+        return self.status["phase"] == "waiting"
 
     def _on_joints(self, msg):
         if len(msg.velocity) == len(msg.name) and set(FR3.joint_names) <= set(msg.name):
@@ -128,16 +131,23 @@ class BringUp(Stack):
 
     def recover(self):
         """The steps of docs/lab-guide.md, in its order."""
-        self.wish = None
+        self._bring_back()
+        self.control()
+
+    def _bring_back(self):
+        self.wish = self._heard_s = None
+        self._status = {**self._status, "phase": ""}
         self.command("action", "send_goal", "/action_server/error_recovery", "franka_msgs/action/ErrorRecovery", "{}")
         assert HARDWARE in self.command("control", "list_hardware_components")
         self.command("control", "set_hardware_component_state", HARDWARE, "active")
         inactive = [name for name, state in self.controllers().items() if state != "active"]
         if inactive:
             self.command("control", "switch_controllers", "--activate", *inactive)
-        self.control()
 
     def control(self):
+        if self.down():
+            self.stops += 1
+            self._bring_back()
         self.joints.clear()
         self.desired.clear()
         self.until(lambda: self.status["phase"] == "controlling" and self._agree(), "the arm under control, where its controller has it")
