@@ -223,9 +223,9 @@ build_workspace() {
     if [ -n "$ros" ]; then . "$ros/setup.bash"; else export ROS_DISTRO=jazzy ROS_VERSION=2 ROS_PYTHON_VERSION=3 AMENT_PREFIX_PATH="$venv" CMAKE_PREFIX_PATH="$venv"; fi
     # shellcheck disable=SC1091
     . "$venv/bin/activate"
-    # Not by --event-handlers, which refuses the name of one that is not there: Ubuntu's own colcon comes without these two.
+    # Not by --event-handlers, which refuses the name of one that is not there: not every colcon has these two.
     export COLCON_EXTENSION_BLOCKLIST=colcon_core.event_handler.status:colcon_core.event_handler.desktop_notification
-    # An older colcon than .venv's setuptools calls it in a way that it warns of, by pages.
+    # A colcon older than .venv's setuptools calls it in a way that it warns of, by pages.
     export PYTHONWARNINGS="ignore:setup.py install is deprecated,ignore:easy_install command is deprecated,ignore:Unbuilt egg"
     # colcon runs under the venv's interpreter, so that the executables which it installs do too.
     python -c 'import sys; from colcon_core.command import main; sys.exit(main())' --log-base log --log-level error build --symlink-install --base-paths src \
