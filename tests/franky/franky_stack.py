@@ -5,6 +5,7 @@ import socket
 from pathlib import Path
 
 import numpy as np
+from cdp_ros.call import Call
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
 from rclpy.parameter import Parameter
@@ -98,10 +99,10 @@ class FrankyStack(Stack):
     def trigger(self, name):
         client = self.node.create_client(Trigger, name)
         self.until(client.service_is_ready, name)
-        future = client.call_async(Trigger.Request())
-        self.until(future.done, f"an answer of {name}")
+        call = Call(client, Trigger.Request())
+        self.until(call.done, f"an answer of {name}")
         self.node.destroy_client(client)
-        return future.result()
+        return call.result()
 
     def script(self, code, *settings):
         """Run a node to its end, which goes by the stamps that it hears; its exit status."""

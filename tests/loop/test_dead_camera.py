@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import rclpy
 from cdp_msgs.msg import GuardStatus, PolicyStatus
+from cdp_ros.call import Call
 from cdp_ros.executor import make_executor
 from geometry_msgs.msg import PoseStamped
 from loop_pass import ROOT, alive_in_domain
@@ -68,9 +69,9 @@ class Cable:
 
         def accepted() -> bool:
             # The guard refuses until it has heard every state of the robot.
-            future = self._engage.call_async(SetBool.Request(data=True))
-            self.until(future.done, "the guard's answer")
-            answers.append(future.result())
+            call = Call(self._engage, SetBool.Request(data=True))
+            self.until(call.done, "the guard's answer")
+            answers.append(call.result())
             return bool(answers[-1].success)
 
         self.until(accepted, "the guard to engage")

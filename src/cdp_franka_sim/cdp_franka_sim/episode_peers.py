@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from cdp_msgs.srv import ResetScene, StartEpisode, StopEpisode
+from cdp_ros.call import UNANSWERED_S, Call
 from cdp_ros.executor import make_executor
 from cdp_ros.stamps import stamp_to_ns
 from lifecycle_msgs.msg import State, Transition
@@ -77,7 +78,7 @@ class Peers:
         """Engage or disengage the guard."""
         # The guard refuses to engage without a fresh state; right after a reset that state may still be on its way.
         for _ in range(10):
-            answer = self._call(self._engage, SetBool.Request(data=engage))
+            answer = self._call(self._engage, SetBool.Request(data=engage), again_s=UNANSWERED_S)
             if answer.success or not engage:
                 return
             self._pause(0.1)
@@ -106,7 +107,7 @@ class Peers:
 
     def policy_inactive(self) -> None:
         """Configure or deactivate the policy node, as it needs."""
-        state = self._call(self._state, GetState.Request()).current_state.id
+        state = self._call(self._state, GetState.Request(), again_s=UNANSWERED_S).current_state.id
         if state == State.PRIMARY_STATE_UNCONFIGURED:
             self._transition(Transition.TRANSITION_CONFIGURE, "configure")
         elif state == State.PRIMARY_STATE_ACTIVE:
@@ -131,11 +132,11 @@ class Peers:
         if not self._call(self._change, request).success:
             raise EpisodeError(f"the policy node could not {name}; its error above says why")
 
-    def _call(self, client: Client, request: Any) -> Any:
+    def _call(self, client: Client, request: Any, *, again_s: float | None = None) -> Any:
         self.until(client.service_is_ready, PEER_DEADLINE_S, f"the service {client.srv_name}")
-        future = client.call_async(request)
-        self.until(future.done, SERVICE_DEADLINE_S, f"an answer of {client.srv_name}")
-        return future.result()
+        call = Call(client, request, again_s)
+        self.until(call.done, SERVICE_DEADLINE_S, f"an answer of {client.srv_name}")
+        return call.result()
 
     def _pause(self, duration_s: float) -> None:
         end = time.monotonic() + duration_s

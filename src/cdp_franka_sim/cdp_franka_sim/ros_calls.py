@@ -9,6 +9,7 @@ import types
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from cdp_ros.call import UNANSWERED_S, Call
 from cdp_ros.executor import make_executor
 from rclpy.client import Client
 from rclpy.node import Node
@@ -19,7 +20,6 @@ SPIN_S = 0.05
 RETRY_PERIOD_S = 0.2
 PEER_DEADLINE_S = 60.0
 SERVICE_DEADLINE_S = 20.0
-UNANSWERED_S = 5.0
 
 
 class Interrupt:
@@ -94,20 +94,12 @@ class Caller:
     def call(self, client: Client, request: Any, deadline_s: float = SERVICE_DEADLINE_S, *, once: bool = False) -> Any:
         """The answer of a service. Raises :class:`EvaluationError`.
 
-        Asked again every 5 s unless it may be asked ``once`` only: a server that has not found its client yet answers into the void.
+        Asked again while it is not answered (:class:`Call`), unless it may be asked ``once`` only.
         """
         self.until(client.service_is_ready, PEER_DEADLINE_S, f"the service {client.srv_name}")
-        futures, asked_s = [client.call_async(request)], time.monotonic()
-
-        def answered() -> bool:
-            nonlocal asked_s
-            if not once and time.monotonic() - asked_s > UNANSWERED_S:
-                futures.append(client.call_async(request))
-                asked_s = time.monotonic()
-            return any(future.done() for future in futures)
-
-        self.until(answered, deadline_s, f"an answer of {client.srv_name}")
-        return next(future.result() for future in futures if future.done())
+        call = Call(client, request, None if once else UNANSWERED_S)
+        self.until(call.done, deadline_s, f"an answer of {client.srv_name}")
+        return call.result()
 
     def succeed(
         self, client: Client, request: Any, what: str, *, retry_s: float = 0.0, deadline_s: float = SERVICE_DEADLINE_S, once: bool = False

@@ -8,6 +8,7 @@ import time
 import numpy as np
 import rclpy
 from cdp_msgs.msg import ActionChunk, PolicyStatus
+from cdp_ros.call import Call
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import PoseStamped
 from lifecycle_msgs.msg import Transition
@@ -77,10 +78,11 @@ class Robot:
     def call(self, kind, service, **fields):
         client = self.node.create_client(kind, f"/cdp_policy/{service}")
         self.until(client.service_is_ready, service)
-        future = client.call_async(kind.Request(**fields))
-        self.until(future.done, service)
+        # A transition that was made is refused the second time.
+        call = Call(client, kind.Request(**fields), None if kind is ChangeState else 5.0)
+        self.until(call.done, service)
         self.node.destroy_client(client)
-        return future.result()
+        return call.result()
 
     def change(self, transition):
         return self.call(ChangeState, "change_state", transition=Transition(id=transition)).success

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import rclpy
 from cdp_msgs.msg import ActionChunk, GuardStatus, PolicyStatus
+from cdp_ros.call import Call
 from cdp_ros.domain import own_domain
 from cdp_ros.executor import make_executor
 from cdp_ros.stamps import ns_to_stamp, stamp_to_ns
@@ -117,9 +118,9 @@ class FaultStack:
         taken: list[bool] = []
 
         def asked() -> bool:
-            future = self._engage.call_async(SetBool.Request(data=True))
-            self.until(future.done, "the guard's answer")
-            taken.append(bool(future.result().success))
+            call = Call(self._engage, SetBool.Request(data=True))
+            self.until(call.done, "the guard's answer")
+            taken.append(bool(call.result().success))
             return taken[-1]
 
         self.until(asked, "the guard to engage")

@@ -8,6 +8,7 @@ import tempfile
 import time
 
 import pytest
+from cdp_ros.call import Call
 from gripper_hand import Hand
 from std_srvs.srv import Trigger
 
@@ -36,9 +37,9 @@ class Bench(Hand):
     def call(self, name):
         client = self.node.create_client(Trigger, name)
         self.until(client.service_is_ready, name)
-        future = client.call_async(Trigger.Request())
-        self.until(future.done, name)
-        return future.result()
+        call = Call(client, Trigger.Request())
+        self.until(call.done, name)
+        return call.result()
 
     def end(self):
         self.process.send_signal(signal.SIGTERM)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import rclpy
 from cdp_msgs.msg import ActionChunk, GripperCommand, GuardStatus, LockstepTick
+from cdp_ros.call import Call
 from cdp_ros.domain import own_domain
 from cdp_ros.stamps import ns_to_stamp, stamp_to_ns
 from geometry_msgs.msg import PoseStamped
@@ -117,10 +118,10 @@ class Bench:
     def call(self, kind, name, request):
         client = self.node.create_client(kind, name)
         self.until(client.service_is_ready, name)
-        future = client.call_async(request)
-        self.until(future.done, name, self.keep_up)
+        call = Call(client, request)
+        self.until(call.done, name, self.keep_up)
         self.node.destroy_client(client)
-        return future.result()
+        return call.result()
 
     def keep_up(self):
         """Whatever the robot and the sources do all the time; replaced by the real-time bench."""

@@ -10,6 +10,7 @@ rclpy = pytest.importorskip("rclpy")
 from action_msgs.msg import GoalStatus  # noqa: E402
 from cdp_msgs.action import RunPolicy  # noqa: E402
 from cdp_msgs.msg import GuardStatus, PolicyStatus, TaskState  # noqa: E402
+from cdp_ros.call import Call  # noqa: E402
 from cdp_ros.domain import own_domain  # noqa: E402
 from fake_robot import Robot, end, start  # noqa: E402
 from lifecycle_msgs.msg import Transition  # noqa: E402
@@ -56,10 +57,10 @@ class Caller(Robot):
     def succeed(self):
         client = self.node.create_client(Trigger, "/cdp/policy/succeed")
         self.until(client.service_is_ready, "succeed")
-        future = client.call_async(Trigger.Request())
-        self.until(future.done, "succeed")
+        call = Call(client, Trigger.Request())
+        self.until(call.done, "succeed")
         self.node.destroy_client(client)
-        return future.result().success
+        return call.result().success
 
 
 @pytest.fixture(scope="module")

@@ -14,6 +14,7 @@ import numpy as np
 import rclpy
 from cdp_msgs.msg import ActionChunk, GuardStatus, TaskState
 from cdp_msgs.srv import ResetScene
+from cdp_ros.call import UNANSWERED_S, Call
 from cdp_ros.parameters import declare, read
 from cdp_ros.settle import settle
 from cdp_ros.signals import stop_on_signals
@@ -123,9 +124,9 @@ class ReplayNode(Node):
 
     def _call(self, client: Any, request: Any) -> Any:
         self._until(client.service_is_ready, PEER_DEADLINE_S, f"the service {client.srv_name}")
-        future = client.call_async(request)
-        self._until(future.done, PEER_DEADLINE_S, f"an answer of {client.srv_name}")
-        return future.result()
+        call = Call(client, request, UNANSWERED_S if client is self._engage else None)
+        self._until(call.done, PEER_DEADLINE_S, f"an answer of {client.srv_name}")
+        return call.result()
 
     def _retried(self, client: Any, request: Any, what: str) -> Any:
         for _ in range(RETRIES):

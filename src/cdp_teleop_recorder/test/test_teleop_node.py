@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import rclpy
 from cdp_msgs.msg import ActionChunk, GuardStatus
+from cdp_ros.call import Call
 from cdp_ros.domain import own_domain
 from geometry_msgs.msg import PoseStamped, Twist
 from rclpy.executors import SingleThreadedExecutor
@@ -211,9 +212,9 @@ def test_the_authority_is_taken_by_button_and_by_service_and_an_intervention_is_
         desk.pad = pad(takeover=True)
         desk.until(lambda: desk.step() or desk.actions[-1].authority, "the authority, by button")
         assert desk.actions[-1].intervention and not desk.actions[-1].deadman
-        future = client.call_async(SetBool.Request(data=False))
-        desk.until(future.done, "the answer")
-        assert future.result().success
+        call = Call(client, SetBool.Request(data=False))
+        desk.until(call.done, "the answer")
+        assert call.result().success
         desk.until(lambda: desk.step() or not desk.actions[-1].authority, "the authority given back, by service")
         assert not desk.actions[-1].intervention
     finally:
