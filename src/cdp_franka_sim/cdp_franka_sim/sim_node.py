@@ -38,6 +38,8 @@ TICK_NS = 10_000_000
 MAX_BEHIND_NS = 2 * TICK_NS
 # How often an instant is published anew while time stands still, for peers that have not heard it yet [wall seconds].
 HOLD_PERIOD_S = 0.02
+# How often its picture is: a policy that was not active yet has not taken it, and would wait for another as long as time stands still.
+HOLD_PICTURE_PERIOD_S = 0.5
 # Simulated time does not begin at 0, which ROS takes for "no time yet".
 FIRST_NS = NS_PER_S
 
@@ -160,7 +162,7 @@ class SimNode(Node):
         False where the scene was reset meanwhile: this instant showed the old one.
         """
         now_ns, episode, end = self._time_ns, self._episode, time.monotonic() + self._settings.hold_timeout_s
-        self._pictures.next_ns, shown = now_ns + NS_PER_S, False
+        self._pictures.next_ns, shown, picture_s = now_ns + NS_PER_S, False, 0.0
         while not stop.is_set():
             self._sense()
             self._spin_for(executor, HOLD_PERIOD_S)
@@ -173,8 +175,9 @@ class SimNode(Node):
             if answered and not shown:
                 # The guard has this instant: whoever hears of the scene from now on engages it from there.
                 self._outlet.task(self._truth(ns_to_stamp(now_ns)))
-                if self._inlet.guard_state != GuardStatus.STATE_REFUSING:
-                    self._pictures.next_ns, shown = now_ns, True
+                shown = self._inlet.guard_state != GuardStatus.STATE_REFUSING
+            if shown and time.monotonic() - picture_s > HOLD_PICTURE_PERIOD_S:
+                self._pictures.next_ns, picture_s = now_ns, time.monotonic()
             if time.monotonic() > end:
                 self.get_logger().warning(
                     f"the guard has followed nobody for {self._settings.hold_timeout_s:g} s since the reset: time goes on, and this episode can not "
