@@ -7,10 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import rclpy
+from cdp_ros.call import Call
 from cdp_ros.stamps import stamp_to_ns
 from control_msgs.msg import JointTrajectoryControllerState
 from franka_msgs.msg import FrankaRobotState
+from motions import START_M, in_motion
 from rclpy.qos import QoSProfile, ReliabilityPolicy
+from std_srvs.srv import SetBool
 from wire_stack import Stack
 
 from cdp_franka.limits import FR3
@@ -22,8 +25,6 @@ WATCHDOGS = ("state_timeout_s:=0.5", "source_margin_s:=0.4", "max_observation_ag
 NOBODY = ("camera:=none", "device:=none", "recorder:=false", "panel:=false")
 # In the words of the libfranka driver, which the checks that are shared ask for.
 PHASES = {FrankaRobotState.ROBOT_MODE_MOVE: "controlling", FrankaRobotState.ROBOT_MODE_REFLEX: "waiting", FrankaRobotState.ROBOT_MODE_IDLE: "waiting"}
-# Robot and controllers before those that only look on, where that is allowed: everything here shares two cores.
-FIRST = ("nice", "-n", "-10") if os.geteuid() == 0 else ()
 # Of one command of ROS 2's own tools, and of the launch's end, on a machine that has other things to do.
 COMMAND_S = 60.0
 SILENT_S = 3.0
@@ -43,13 +44,14 @@ class BringUp(Stack):
         self._robot = self._aside.create_subscription(FrankaRobotState, "/franka_robot_state_broadcaster/robot_state", lambda _: None, newest)
         state, topic = JointTrajectoryControllerState, f"/{ARM}/controller_state"
         self.node.create_subscription(state, topic, self._on_reference, QoSProfile(depth=50, reliability=ReliabilityPolicy.BEST_EFFORT))
+        self.retreats, self._retreat = 0, self.node.create_client(SetBool, "/cdp/guard/retreat")
         self._status, self._heard_s, self.rates = {"phase": "", "problem": "", "reflexes": "", "robot_time_s": "0"}, None, []
 
     def start_driver(self, *more):
         self._heard_s = None
         with (self.folder / "bringup.log").open("ab") as log:
             self.processes["bringup"] = subprocess.Popen(
-                [*FIRST, "ros2", "launch", "cdp_policy_node", "bringup.launch.py", "robot_ip:=127.0.0.1", *NOBODY, *WATCHDOGS, *more],
+                ["ros2", "launch", "cdp_policy_node", "bringup.launch.py", "robot_ip:=127.0.0.1", *NOBODY, *WATCHDOGS, *more],
                 env=self.environment,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -143,6 +145,32 @@ class BringUp(Stack):
         inactive = [name for name, state in self.controllers().items() if state != "active"]
         if inactive:
             self.command("control", "switch_controllers", "--activate", *inactive)
+
+    def engage_after_a_fault(self):
+        """Where the fault can be backed out of, that comes first: an arm that has settled below the floor of the box is not engaged there."""
+        if self.guard_is(4) and "/cdp/guard/retreat" in self.guard[-1].message:
+            self.until(self._retreats, "the guard to retreat")
+            self.retreats += 1
+        # Refused while the arm retreats, and asked for again until it is granted.
+        super().engage_after_a_fault()
+
+    def _retreats(self):
+        """Whether it does; it refuses while its target comes to rest."""
+        call = Call(self._retreat, SetBool.Request(data=True))
+        self.until(call.done, "the answer to the retreat")
+        return call.result().success
+
+    def disengage(self):
+        """The guard off, by its service."""
+        call = Call(self._engage, SetBool.Request(data=False))
+        self.until(lambda: call.done() and self.guard_is(0), "the guard off")
+
+    def fast(self, speed_rad_s=0.35):
+        """The operator moves the arm, and a joint goes at ``speed_rad_s`` or more; how fast."""
+        in_motion(self)
+        self.circle(START_M + np.array([0.0, 0.0, 0.1]), radius=0.1, period_s=3.0)
+        self.until(lambda: self.speeds[self.joints[-1][0]] > speed_rad_s, "an arm that is fast")
+        return self.speeds[self.joints[-1][0]]
 
     def control(self):
         if self.down():

@@ -72,11 +72,29 @@ def test_a_policy_drives_the_arm_without_a_reflex(stack, table):
         (
             f"policy, guard, franka_ros2 for {robot_s:.0f} s of the robot",
             f"{len(reflexes)} reflexes, commands in time {np.mean(stack.rates):.4f}, arm moved {moved:.1f} rad "
-            f"({moved / robot_s:.2f} rad/s), {stack.faults - faults} faults of the guard: {sorted(set(stack.guard_faults))}",
+            f"({moved / robot_s:.2f} rad/s), {stack.faults - faults} faults of the guard, {stack.retreats} retreats: "
+            f"{sorted(set(stack.guard_faults))}",
         )
     )
     assert reflexes == []
     assert moved > 0.1 * robot_s
+
+
+def test_a_guard_that_falls_silent_in_motion_stops_the_arm_without_a_reflex(stack, table):
+    """The controller keeps the last point's velocity for 0.1 s and then holds: a stop that the robot has to take for one."""
+    speeds, reflexes = [], stack.log().count("aborted by reflex")
+    for silent_s in (None, None, 0.05, 0.2, 0.4):
+        speeds.append(stack.fast())
+        if silent_s is None:
+            stack.disengage()
+        else:
+            guard = stack.pid("guard_node")
+            os.kill(guard, signal.SIGSTOP)
+            stack.run(silent_s)
+            os.kill(guard, signal.SIGCONT)
+        stack.run(1.0)
+        assert stack.log().count("aborted by reflex") == reflexes, f"silent for {silent_s or 'good'} at {speeds[-1]:.2f} rad/s"
+    table.append(("guard disengaged twice, and stopped for 0.05, 0.2 and 0.4 s", f"no reflex, at {min(speeds):.2f} to {max(speeds):.2f} rad/s"))
 
 
 def test_after_a_reflex_the_lab_guide_s_steps_bring_the_arm_back(stack, table):
