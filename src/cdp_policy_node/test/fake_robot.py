@@ -38,6 +38,7 @@ class Robot:
         self.images = self.node.create_publisher(Image, "/agentview/image_raw", 10)
         self.poses = self.node.create_publisher(PoseStamped, "/franka_robot_state_broadcaster/current_pose", 10)
         self.fingers = self.node.create_publisher(JointState, "/franka_gripper/joint_states", 10)
+        self.pose_frame = "base"
         self.camera_alive, self.image_stamps, self.answers, self.statuses, self.diagnostics = True, [], [], [], []
         self.node.create_subscription(ActionChunk, "/cdp/action/policy", self.answers.append, 100)
         self.node.create_subscription(PolicyStatus, "/cdp/policy/status", self.statuses.append, 100)
@@ -50,7 +51,7 @@ class Robot:
     def publish_states(self):
         pose, fingers = PoseStamped(), JointState(name=["fr3_finger_joint1", "fr3_finger_joint2"], position=[0.04, 0.04])
         pose.header.stamp = fingers.header.stamp = self.node.get_clock().now().to_msg()
-        pose.header.frame_id = "base"
+        pose.header.frame_id = self.pose_frame
         pose.pose.position.x, pose.pose.orientation.x = 0.5, 1.0
         self.poses.publish(pose)
         self.fingers.publish(fingers)

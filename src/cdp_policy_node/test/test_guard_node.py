@@ -474,7 +474,9 @@ def test_it_engages_only_with_a_controller_and_disengages_when_that_goes():
     finally:
         code, log = bench.close()
     assert code == 0
-    assert log.count("is not ready: ") == 2
+    # Expected before the first time, alarming after it.
+    said = [line for line in log.splitlines() if "is not ready: " in line]
+    assert len(said) == 2 and "[WARN]" in said[0] and "[ERROR]" in said[1], said
     assert "disengaged since the controller is not ready, /cartesian_impedance_example_controller/equilibrium_pose" in log
 
 

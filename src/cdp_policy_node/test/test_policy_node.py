@@ -59,7 +59,7 @@ def active(node, robot, tiny_bundle):
     assert robot.change(Transition.TRANSITION_ACTIVATE)
     robot.until(lambda: robot.statuses and robot.statuses[-1].state == PolicyStatus.STATE_RUNNING, "running")
     yield node
-    robot.camera_alive = True
+    robot.camera_alive, robot.pose_frame = True, "base"
     assert robot.change(Transition.TRANSITION_DEACTIVATE)
     assert robot.change(Transition.TRANSITION_CLEANUP)
 
@@ -143,6 +143,14 @@ def test_a_dead_camera_stops_the_actions_until_it_comes_back(active, robot):
     robot.camera_alive = True
     robot.until(lambda: robot.answers, "an answer after the camera came back")
     assert robot.answers[0].horizon == 16
+    robot.until(lambda: robot.statuses[-1].state == PolicyStatus.STATE_RUNNING, "running again")
+
+
+def test_a_pose_in_a_frame_that_is_not_the_base_counts_as_none(active, robot):
+    robot.pose_frame = "world"
+    robot.until(lambda: robot.statuses[-1].state == PolicyStatus.STATE_WAITING, "the policy without a pose")
+    assert "/franka_robot_state_broadcaster/current_pose" in robot.statuses[-1].message
+    robot.pose_frame = "base"
     robot.until(lambda: robot.statuses[-1].state == PolicyStatus.STATE_RUNNING, "running again")
 
 

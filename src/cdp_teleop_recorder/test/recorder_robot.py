@@ -49,7 +49,7 @@ class Robot:
         self.status = None
         latched = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL)
         self.node.create_subscription(RecorderStatus, "/cdp/recorder/status", self._on_status, latched)
-        self.process = None
+        self.process, self.pose_frame = None, "base"
         self.answer = ""
         self.heard = 0
 
@@ -80,7 +80,7 @@ class Robot:
         message = self.publishers[topic].msg_type(**fields)
         message.header.stamp.sec, message.header.stamp.nanosec = divmod(t_ns, 1_000_000_000)
         if topic == "pose":
-            message.header.frame_id = "base"
+            message.header.frame_id = self.pose_frame
         self.publishers[topic].publish(message)
 
     def moment(self, t_ns, k, picture):

@@ -57,6 +57,20 @@ def test_episode_is_what_was_sent_and_gives_a_demonstration(robot, tmp_path):
     assert report.demos == 1 and report.rows == 10
 
 
+def test_a_pose_in_a_frame_that_is_not_the_base_is_not_recorded(robot, tmp_path):
+    robot.launch(tmp_path)
+    robot.pose_frame = "world"
+
+    def told():
+        robot.moment(robot.now_ns(), 0, 0)
+        robot.answer = robot.start().message
+        return "image" not in robot.answer and "eef_pose" in robot.answer
+
+    robot.until(told, "a start that is refused for want of the pose alone")
+    robot.pose_frame = "base"
+    robot.start_when_alive()
+
+
 def test_a_second_start_and_an_idle_stop_are_refused_and_discard_leaves_nothing(robot, tmp_path):
     robot.launch(tmp_path)
     assert robot.call(robot.stop_client, keep=True).message == "no episode is being recorded"

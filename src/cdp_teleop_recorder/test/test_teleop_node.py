@@ -53,7 +53,7 @@ class Desk:
         self.gamepad = self.node.create_publisher(Joy, "/joy", 10)
         self.pad: Joy | None = None
         self.ns = 5_000_000_000
-        self.twist, self.buttons = [0.0] * 6, [0, 0]
+        self.twist, self.buttons, self.pose_frame = [0.0] * 6, [0, 0], "base"
         environment = {**os.environ, "ROS_DOMAIN_ID": str(domain), "OMP_NUM_THREADS": "1"}
         command = [sys.executable, "-c", MAIN, "--ros-args", "-p", "use_sim_time:=true", "-p", "reliable:=true"]
         command += [word for parameter in parameters for word in ("-p", parameter)]
@@ -71,7 +71,7 @@ class Desk:
         self.ns += 10 * MS
         stamp = rclpy.time.Time(nanoseconds=self.ns).to_msg()
         pose = PoseStamped()
-        pose.header.stamp, pose.header.frame_id = stamp, "base"
+        pose.header.stamp, pose.header.frame_id = stamp, self.pose_frame
         pose.pose.position.x, pose.pose.position.y, pose.pose.position.z = HERE
         pose.pose.orientation.x, pose.pose.orientation.w = 1.0, 0.0
         self.poses.publish(pose)
@@ -220,6 +220,20 @@ def test_the_authority_is_taken_by_button_and_by_service_and_an_intervention_is_
     finally:
         code, log = desk.close()
     assert code == 0 and "Traceback" not in log
+
+
+def test_a_pose_in_a_frame_that_is_not_the_base_moves_nothing_and_is_said():
+    desk = Desk()
+    desk.pose_frame = "world"
+    try:
+        desk.until(lambda: desk.poses.get_subscription_count() == desk.twists.get_subscription_count() == 1, "teleoperation's subscriptions")
+        desk.until(lambda: desk.actions or desk.step(), "the first message")
+        desk.buttons, desk.twist = [1, 0], [0.0, 0.0, 1.0, 0.0, 0.0, 0.0]
+        desk.run(300)
+        assert {action.horizon for action in desk.actions} == {0}
+    finally:
+        code, log = desk.close()
+    assert code == 0 and "the measured pose is ignored: it is in frame 'world', not in 'fr3_link0' or 'base' (parameter pose_frames)" in log
 
 
 def test_an_unknown_device_is_refused_by_name():

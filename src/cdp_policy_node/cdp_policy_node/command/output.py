@@ -29,6 +29,7 @@ class CommandOutput:
         self._interface, self._manager = interface, manager
         # What was found at the last look; not even None before the first.
         self._found: str | None = ""
+        self._was_ready = False
         self._readers: frozenset[Reader] = frozenset()
         self.on_problem: Callable[[str], None] = lambda problem: None
         # Wall time: a controller can be missing before simulated time runs.
@@ -61,9 +62,14 @@ class CommandOutput:
         if found == self._found:
             return problem
         self._found = found
-        # Two calls on two lines: rclpy refuses another severity from the same line.
+        # A call on a line of its own for each severity: rclpy refuses another one from the same line.
         if found is None:
+            self._was_ready = True
             self._logger.info(f"controller {self._controller} is ready")
+        elif not self._was_ready:
+            # In a bring-up the guard is there before the controllers, which is nothing to be alarmed about.
+            self._logger.warning(f"controller {self._controller} is not ready: {found}")
+            self.on_problem(found)
         else:
             self._logger.error(f"controller {self._controller} is not ready: {found}")
             self.on_problem(found)
