@@ -103,7 +103,7 @@ class GuardCore:
             return False, f"no retreat: {problem}"
         assert self._commanded is not None
         begin = self._commanded.motion.pose
-        way = way_up(begin, self.config) if self.config.retreat_by == "up" else self._trace.back()
+        way = way_up(begin, self.config) if self.config.retreat_by == "up" else self._trace.back(self.config)
         self._retreat = Retreat(begin, way, self.config)
         self._intake.track(Source.POLICY).restart(now_ns)
         self._intake.policy_waits = True
@@ -201,7 +201,7 @@ class GuardCore:
             return f"{problem.text}; {_HOLDS}; correct this first"
         if self._state is State.FAULT and self._why.reason not in _RETREAT_FROM:
             return f"{self._why.text}"
-        if self.config.retreat_by == "path" and len(self._trace.back()) < 2:
+        if self.config.retreat_by == "path" and len(self._trace.back(self.config)) < 2:
             return "the arm has not moved since it was engaged; there is no way back"
         return None
 

@@ -31,7 +31,7 @@ class CartesianMotion:
     """Commanded pose and its motion in the base frame."""
 
     def __init__(self, config: GuardConfig, pose: Pose) -> None:
-        """Starts at rest at ``pose``, whose position lies in the box."""
+        """Starts at rest at ``pose``. Where that lies outside of the box it may stay or come in; what has come in does not leave."""
         self._config = config
         self._low, self._high = config.box.low_m.tolist(), config.box.high_m.tolist()
         self._linear = Bounds(config.linear_speed_m_s, config.linear_acceleration_m_s2, config.linear_jerk_m_s3)
@@ -40,7 +40,9 @@ class CartesianMotion:
             replace(self._linear, speed=min(config.retreat_speed_m_s, self._linear.speed)),
             replace(self._angular, speed=min(config.retreat_speed_rad_s, self._angular.speed)),
         )
-        self._place = JerkLimited(pose.position_m.tolist(), self._low, self._high)
+        here = pose.position_m.tolist()
+        self._place = JerkLimited(here, [*map(min, self._low, here)], [*map(max, self._high, here)])
+        self._came_in = self._inside(here) == here
         self._turn = JerkLimited(_ORIGIN, [-math.inf] * 3, [math.inf] * 3)
         self._rotation = pose.rotation
         self._pose: Pose | None = None
@@ -50,7 +52,7 @@ class CartesianMotion:
         """The commanded pose."""
         if self._pose is None:
             # The clip removes rounding (a picometre) only.
-            self._pose = Pose(np.array(self._inside(self._place.position)), self._rotation)
+            self._pose = Pose(np.array(self._within_reach(self._place.position)), self._rotation)
         return self._pose
 
     @property
@@ -68,7 +70,7 @@ class CartesianMotion:
     def pose_at_rest(self) -> Pose:
         """Where the stop would end."""
         turn = turn_matrix(np.array(self._turn.rest()))
-        return Pose(np.array(self._inside(self._place.rest())), turn @ self._rotation)
+        return Pose(np.array(self._within_reach(self._place.rest())), turn @ self._rotation)
 
     @property
     def moving(self) -> bool:
@@ -101,8 +103,14 @@ class CartesianMotion:
     def _inside(self, position: list[float]) -> list[float]:
         return [min(max(p, low), high) for p, low, high in zip(position, self._low, self._high, strict=True)]
 
+    def _within_reach(self, position: list[float]) -> list[float]:
+        """In the box, or on the way into it."""
+        return [min(max(p, low), high) for p, low, high in zip(position, self._place.low, self._place.high, strict=True)]
+
     def _rebase(self) -> None:
         self._pose = None
+        if not self._came_in:
+            self._came_in = self._place.narrow(self._low, self._high)
         if any(self._turn.position):
             # Back onto the rotations: products of many matrices drift off them.
             self._rotation = orthonormal(turn_matrix(np.array(self._turn.position)) @ self._rotation)

@@ -36,9 +36,10 @@ class Trace:
             return
         self._poses.append(pose)
 
-    def back(self) -> list[Pose]:
-        """The poses, newest first."""
-        return list(reversed(self._poses))
+    def back(self, config: GuardConfig) -> list[Pose]:
+        """The poses, newest first; those from before it came into the box at the box's wall."""
+        low_m, high_m = config.box.low_m, config.box.high_m
+        return [Pose(np.clip(pose.position_m, low_m, high_m), pose.rotation) for pose in reversed(self._poses)]
 
 
 def _apart(a: Pose, b: Pose) -> bool:

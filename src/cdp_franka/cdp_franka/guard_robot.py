@@ -91,10 +91,10 @@ def _speed_problem(dq_rad_s: FloatArray, config: GuardConfig) -> Finding | None:
 
 
 def engage_problem(robot: RobotState, config: GuardConfig) -> Finding | None:
-    """Whether a state without a :func:`state_problem` is one to begin from: in the box, pose and joints agreeing, the gripper known."""
+    """Whether a state without a :func:`state_problem` is one to begin from: in or near the box, pose and joints agreeing, the gripper known."""
     assert robot.pose is not None and robot.q_rad is not None
     box = config.box
-    violation = box.violation(robot.pose.position_m)
+    violation = box.violation(robot.pose.position_m, config.workspace_tolerance_m)
     if violation is not None:
         return Finding(Reason.WORKSPACE, f"the end effector is outside the workspace: {violation}")
     position, rotation = forward(robot.q_rad)
@@ -106,8 +106,9 @@ def engage_problem(robot: RobotState, config: GuardConfig) -> Finding | None:
             f"the measured pose is {gap_m:.3f} m and {gap_rad:.3f} rad from the forward kinematics of the joint angles; is the robot's "
             f"end-effector frame set to the hand's TCP, and the pose given in {config.base_frame}?",
         )
-    if box.violation(position) is not None and config.command_interface == "joint":
-        return Finding(Reason.WORKSPACE, f"the end effector is outside the workspace: {box.violation(position)}")
+    violation = box.violation(position, config.workspace_tolerance_m)
+    if violation is not None and config.command_interface == "joint":
+        return Finding(Reason.WORKSPACE, f"the end effector is outside the workspace: {violation}")
     if config.has_gripper and robot.gripper_width_m is None:
         return Finding(Reason.STATE_STALE, "the gripper's width: none received")
     return None

@@ -63,10 +63,10 @@ class JerkLimited:
     """Position, velocity and acceleration (n,) of a motion that follows a reference; see the module."""
 
     def __init__(self, position: Sequence[float], low: Sequence[float], high: Sequence[float]) -> None:
-        """At rest at ``position`` (n,), which lies in [low, high] (n,); infinite where an axis has no range."""
+        """At rest at ``position`` (n,), which lies in [low, high] (n,); infinite where an axis has no range. ``low`` and ``high`` are kept."""
         n = len(position)
         self.position, self.velocity, self.acceleration = [float(x) for x in position], [0.0] * n, [0.0] * n
-        self._low, self._high = [float(x) for x in low], [float(x) for x in high]
+        self.low, self.high = [float(x) for x in low], [float(x) for x in high]
         self._safe = AxisBounds([0.0] * n, [1.0] * n, [1.0] * n)
         self._ruckig, self._input, self._trajectory = Ruckig(n), InputParameter(n), Trajectory(n)
         self._input.target_position = self._input.target_velocity = self._input.target_acceleration = [0.0] * n
@@ -84,6 +84,16 @@ class JerkLimited:
             along((p, v, a), stop_phases(v, a, max(most, abs(a)), jerk), math.inf)[0]
             for (p, v, a), most, jerk in zip(state, safe.acceleration, safe.jerk, strict=True)
         ]
+
+    def narrow(self, low: Sequence[float], high: Sequence[float]) -> bool:
+        """Take [low, high] (n,) for the ranges of those axes whose stop lies in them; the state is as safe there. Whether that was all of them."""
+        safe, inside = self._safe, 0
+        for i, (p, v, a) in enumerate(zip(self.position, self.velocity, self.acceleration, strict=True)):
+            lowest, highest = reach((p, v, a), stop_phases(v, a, max(safe.acceleration[i], abs(a)), safe.jerk[i])) if v or a else (p, p)
+            if low[i] - _ROUNDING <= lowest and highest <= high[i] + _ROUNDING:
+                self.low[i], self.high[i] = min(float(low[i]), lowest), max(float(high[i]), highest)
+                inside += 1
+        return inside == len(self.position)
 
     def stop(self, seconds: float) -> None:
         """Step of ``seconds`` along the stop."""
@@ -155,14 +165,14 @@ class JerkLimited:
             return True
         phases = stop_phases(v, a, acceleration, jerk)
         low, high = reach(state, phases)
-        return low >= self._low[i] - _TOUCH and high <= self._high[i] + _TOUCH and check(i, state, phases)
+        return low >= self.low[i] - _TOUCH and high <= self.high[i] + _TOUCH and check(i, state, phases)
 
     def _moving(self) -> bool:
         return any(self.velocity) or any(self.acceleration)
 
     def _far_inside(self, i: int, position: float, travel: float) -> bool:
         """Whether a stop that goes no further than ``travel`` stays in the range of axis ``i``: nothing more to look at."""
-        return self._low[i] <= position - travel and position + travel <= self._high[i]
+        return self.low[i] <= position - travel and position + travel <= self.high[i]
 
     def _offset(self, target: Reference, seconds: float) -> Reference:
         """From the target, run back to the beginning of the tick at its own velocity and acceleration, to the motion."""
@@ -222,7 +232,7 @@ class JerkLimited:
             if self._far_inside(i, p, longest_travel(max(abs(v), abs(left)), a, acceleration, jerk)):
                 continue
             low, high = reach(state, stop_phases(v, a, max(acceleration, abs(a)), jerk))
-            if low < self._low[i] - _TOUCH or high > self._high[i] + _TOUCH:
+            if low < self.low[i] - _TOUCH or high > self.high[i] + _TOUCH:
                 return False
         return squares <= most
 

@@ -101,6 +101,45 @@ def test_engage_is_refused_with_the_reason(spoil, words):
     assert bench.guard.state is State.REFUSING
 
 
+@pytest.mark.parametrize("interface", ["cartesian", "joint"])
+def test_an_arm_that_settled_outside_of_the_box_is_engaged_where_it_is_and_comes_in(interface):
+    bench = Bench(command_interface=interface)
+    floor = bench.config.box.low_m[2]
+    begin = np.array([0.45, 0.0, floor - 0.005])
+    bench.measured = (begin, QUAT)
+    bench.re_engaged()
+    out = bench.run(300)
+    assert out.state is State.HOLDING
+    np.testing.assert_allclose(out.position_m, begin, atol=1e-4)
+    first = out.position_m
+    # Aimed at still lower, which is cut off at the floor: the arm comes up to that.
+    out = bench.stream(begin - [0.0, 0.0, 0.004], 1500)
+    assert out.state is State.POLICY
+    np.testing.assert_allclose(out.position_m[2], floor, atol=1e-6)
+    heights = np.array([o.position_m[2] for o in bench.outputs if o.send])
+    assert heights.min() >= first[2] - 1e-9 and np.all(np.diff(heights) >= -1e-9), "further out than where it began"
+    steps = np.diff([o.position_m for o in bench.outputs if o.send], axis=0)
+    assert np.linalg.norm(steps, axis=1).max() <= bench.config.linear_speed_m_s * 0.01 * (1 + 1e-6)
+    # From then on the box holds.
+    count = len(bench.outputs)
+    bench.stream(begin + np.array([0.0, 0.0, 0.1]), 1500)
+    bench.stream(begin - [0.0, 0.0, 0.004], 2500)
+    assert min(o.position_m[2] for o in bench.outputs[count:]) >= floor - 1e-8
+
+
+@pytest.mark.parametrize("by", ["up", "path"])
+def test_a_retreat_from_outside_of_the_box_comes_to_its_end(by):
+    bench = Bench(retreat_by=by)
+    begin = np.array([0.45, 0.0, bench.config.box.low_m[2] - 0.008])
+    bench.measured = (begin, QUAT)
+    bench.re_engaged()
+    bench.stream(begin + np.array([0.0, 0.05, 0.02]), 1500)
+    ok, message = bench.guard.retreat(bench.now_ns)
+    assert ok, message
+    bench.run(30_000)
+    assert bench.outputs[-1].reason is Reason.RETREATED
+
+
 def test_engage_waits_for_the_gripper():
     bench = Bench()
     bench.guard.on_joints(bench.now_ns, bench.q, np.zeros(7))

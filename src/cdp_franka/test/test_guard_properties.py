@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
-from guard_harness import MS, Bench
+from guard_harness import MS, QUAT, Bench
 from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
 
@@ -46,8 +46,13 @@ def assert_safe(bench, run):
     steps, outs = [min(dt, config.max_tick_s) for dt, _ in run[1:]], [out for _, out in run]
     places = np.array([o.position_m for o in outs])
     assert np.all(np.isfinite(places))
-    assert np.all(places >= config.box.low_m)
-    assert np.all(places <= config.box.high_m)
+    # One that began outside of the box comes no further out, and what has come in stays in: to a nanometre, which is what coming in is told by.
+    assert np.all(places >= np.minimum(config.box.low_m, places[0])) and np.all(places <= np.maximum(config.box.high_m, places[0]))
+    for along, low, high in zip(places.T, config.box.low_m, config.box.high_m, strict=True):
+        came_in = np.argmax((along >= low) & (along <= high))
+        inside = along[came_in:] if low <= along[came_in] <= high else along[:0]
+        slack = 0.0 if came_in == 0 else 1e-8
+        assert np.all(inside >= low - slack) and np.all(inside <= high + slack)
     rotations = [quat_to_matrix(o.quat_xyzw) for o in outs]
     turns = np.array([turn_between(a, b) for a, b in itertools.pairwise(rotations)])
     angles = np.concatenate([np.zeros((1, 3)), np.cumsum(turns, axis=0)])
@@ -95,6 +100,34 @@ def send(bench, kind, source, offset, turn, rows):
         changes["start_stamp_ns"] = bench.now_ns - 700 * MS
     with np.errstate(all="ignore"):
         bench.act(positions if rows else np.zeros((0, 10)), source=source, quat=quats if rows else bench.measured[1], **changes)
+
+
+def begin_outside(bench, wall, excess_m):
+    """Engaged ``excess_m`` outside of one of the six walls."""
+    low, high = bench.config.box.low_m, bench.config.box.high_m
+    place = np.clip([0.45, 0.0, 0.3], low, high)
+    place[wall % 3] = (low if wall < 3 else high)[wall % 3] + (-excess_m if wall < 3 else excess_m)
+    bench.measured = (place, QUAT)
+    return bench.re_engaged()
+
+
+@pytest.mark.parametrize("interface", ["cartesian", "joint"])
+@quick
+@given(st.integers(0, 5), st.floats(0.0, 0.0099), st.lists(events, min_size=2, max_size=8))
+def test_from_outside_of_the_box_the_way_leads_in_within_every_limit(interface, wall, excess_m, sequence):
+    bench = Bench(command_interface=interface, workspace_x_m=(0.3, 0.6), workspace_y_m=(-0.2, 0.2), workspace_z_m=(0.15, 0.5))
+    begin_outside(bench, wall, excess_m)
+    run = [(0.0, bench.guard.tick(bench.now_ns))]
+    for kind, source, offset, turn, rows, ticks in sequence:
+        send(bench, kind, source, offset, turn, rows)
+        for length in ticks:
+            bench.now_ms += length
+            bench.sense()
+            out = bench.guard.tick(bench.now_ns)
+            run.append((length / 1e3, out))
+            bench.measured = (out.position_m, out.quat_xyzw)
+            bench.q = bench.q if out.q_rad is None else out.q_rad
+    assert_safe(bench, run)
 
 
 @pytest.mark.parametrize("interface", ["cartesian", "joint"])
