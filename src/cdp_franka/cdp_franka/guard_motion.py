@@ -31,7 +31,7 @@ class CartesianMotion:
     """Commanded pose and its motion in the base frame."""
 
     def __init__(self, config: GuardConfig, pose: Pose) -> None:
-        """Starts at rest at ``pose``. Where that lies outside of the box it may stay or come in; what has come in does not leave."""
+        """Starts at rest at ``pose``. Where that lies outside of the box it may stay or come in; what its way in has passed stays behind it."""
         self._config = config
         self._low, self._high = config.box.low_m.tolist(), config.box.high_m.tolist()
         self._linear = Bounds(config.linear_speed_m_s, config.linear_acceleration_m_s2, config.linear_jerk_m_s3)

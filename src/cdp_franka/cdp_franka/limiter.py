@@ -86,14 +86,13 @@ class JerkLimited:
         ]
 
     def narrow(self, low: Sequence[float], high: Sequence[float]) -> bool:
-        """Take [low, high] (n,) for the ranges of those axes whose stop lies in them; the state is as safe there. Whether that was all of them."""
-        safe, inside = self._safe, 0
+        """Draw wider ranges in to [low, high] (n,), as far as the present stop lets them, which stays safe. Whether they have come to that."""
+        safe = self._safe
         for i, (p, v, a) in enumerate(zip(self.position, self.velocity, self.acceleration, strict=True)):
             lowest, highest = reach((p, v, a), stop_phases(v, a, max(safe.acceleration[i], abs(a)), safe.jerk[i])) if v or a else (p, p)
-            if low[i] - _ROUNDING <= lowest and highest <= high[i] + _ROUNDING:
-                self.low[i], self.high[i] = min(float(low[i]), lowest), max(float(high[i]), highest)
-                inside += 1
-        return inside == len(self.position)
+            self.low[i] = max(self.low[i], min(low[i], lowest))
+            self.high[i] = min(self.high[i], max(high[i], highest))
+        return self.low == list(low) and self.high == list(high)
 
     def stop(self, seconds: float) -> None:
         """Step of ``seconds`` along the stop."""
