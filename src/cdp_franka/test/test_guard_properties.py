@@ -102,6 +102,19 @@ def send(bench, kind, source, offset, turn, rows):
         bench.act(positions if rows else np.zeros((0, 10)), source=source, quat=quats if rows else bench.measured[1], **changes)
 
 
+def ticked(bench, ticks):
+    """(seconds of the tick, output) of ticks of these lengths [ms]; the arm follows the command perfectly."""
+    run = []
+    for length in ticks:
+        bench.now_ms += length
+        bench.sense()
+        out = bench.guard.tick(bench.now_ns)
+        run.append((length / 1e3, out))
+        bench.measured = (out.position_m, out.quat_xyzw)
+        bench.q = bench.q if out.q_rad is None else out.q_rad
+    return run
+
+
 def begin_outside(bench, wall, excess_m):
     """Engaged ``excess_m`` outside of one of the six walls."""
     low, high = bench.config.box.low_m, bench.config.box.high_m
@@ -120,13 +133,7 @@ def test_from_outside_of_the_box_the_way_leads_in_within_every_limit(interface, 
     run = [(0.0, bench.guard.tick(bench.now_ns))]
     for kind, source, offset, turn, rows, ticks in sequence:
         send(bench, kind, source, offset, turn, rows)
-        for length in ticks:
-            bench.now_ms += length
-            bench.sense()
-            out = bench.guard.tick(bench.now_ns)
-            run.append((length / 1e3, out))
-            bench.measured = (out.position_m, out.quat_xyzw)
-            bench.q = bench.q if out.q_rad is None else out.q_rad
+        run += ticked(bench, ticks)
     assert_safe(bench, run)
 
 
@@ -153,11 +160,5 @@ def test_whatever_is_sent_at_whatever_times_every_command_is_within_every_limit(
                 return  # the arm is somewhere that it may not begin from
             run = [(0.0, bench.guard.tick(bench.now_ns))]
         send(bench, kind, source, offset, turn, rows)
-        for length in ticks:
-            bench.now_ms += length
-            bench.sense()
-            out = bench.guard.tick(bench.now_ns)
-            run.append((length / 1e3, out))
-            bench.measured = (out.position_m, out.quat_xyzw)
-            bench.q = bench.q if out.q_rad is None else out.q_rad
+        run += ticked(bench, ticks)
     assert_safe(bench, run)
