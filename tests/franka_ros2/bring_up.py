@@ -147,7 +147,7 @@ class BringUp(Stack):
             self.command("control", "switch_controllers", "--activate", *inactive)
 
     def engage_after_a_fault(self):
-        """Where the fault can be backed out of, that comes first: an arm that has settled below the floor of the box is not engaged there."""
+        """Where the fault can be backed out of, that comes first: an arm that has settled too far below the floor of the box is not engaged there."""
         if self.guard_is(4) and "/cdp/guard/retreat" in self.guard[-1].message:
             self.until(self._retreats, "the guard to retreat")
             self.retreats += 1

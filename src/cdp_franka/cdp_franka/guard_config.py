@@ -27,7 +27,7 @@ class GuardConfig:
     workspace_z_m: tuple[float, float] = setting((0.012, 0.60), low=-1.0, high=1.3, help="range of the end effector, up [m]")
     table_z_m: float = setting(0.0, low=-1.0, high=1.0, help="height of the table; the end effector never goes below it [m]")
     workspace_tolerance_m: float = setting(
-        0.01, low=0.0, high=0.05, help="further outside the box a policy's target is a fault, and no arm is engaged [m]"
+        0.01, low=0.0, high=0.05, help="further outside the box than this a policy's target is a fault, and no arm is engaged [m]"
     )
 
     linear_speed_m_s: float = setting(0.25, low=0.01, high=1.0, help="greatest speed of the commanded position [m/s]")
