@@ -147,8 +147,8 @@ class Stack:
     def start_driver(self, *more):
         self.start("driver", self.driver, "robot_ip:=127.0.0.1", f"command_interface:={self.interface}", "max_age_s:=0.5", *more)
 
-    def start_guard(self):
-        self.start("guard", GUARD, f"command_interface:={self.interface}", "controller:=franka_driver", "has_gripper:=true", *WATCHDOGS)
+    def start_guard(self, *more):
+        self.start("guard", GUARD, f"command_interface:={self.interface}", "controller:=franka_driver", "has_gripper:=true", *WATCHDOGS, *more)
 
     def start_policy(self, bundle):
         self.camera = True
