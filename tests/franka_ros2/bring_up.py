@@ -44,7 +44,7 @@ class BringUp(Stack):
         self._robot = self._aside.create_subscription(FrankaRobotState, "/franka_robot_state_broadcaster/robot_state", lambda _: None, newest)
         state, topic = JointTrajectoryControllerState, f"/{ARM}/controller_state"
         self.node.create_subscription(state, topic, self._on_reference, QoSProfile(depth=50, reliability=ReliabilityPolicy.BEST_EFFORT))
-        self.retreats, self._retreat = 0, self.node.create_client(SetBool, "/cdp/guard/retreat")
+        self.retreats, self._retreating = 0, self.node.create_client(SetBool, "/cdp/guard/retreat")
         self._status, self._heard_s, self.rates = {"phase": "", "problem": "", "reflexes": "", "robot_time_s": "0"}, None, []
 
     def start_driver(self, *more):
@@ -149,14 +149,14 @@ class BringUp(Stack):
     def engage_after_a_fault(self):
         """Where the fault can be backed out of, that comes first: an arm that has settled too far below the floor of the box is not engaged there."""
         if self.guard_is(4) and "/cdp/guard/retreat" in self.guard[-1].message:
-            self.until(self._retreats, "the guard to retreat")
+            self.until(self._begins_to_retreat, "the guard to retreat")
             self.retreats += 1
         # Refused while the arm retreats, and asked for again until it is granted.
         super().engage_after_a_fault()
 
-    def _retreats(self):
+    def _begins_to_retreat(self):
         """Whether it does; it refuses while its target comes to rest."""
-        call = Call(self._retreat, SetBool.Request(data=True))
+        call = Call(self._retreating, SetBool.Request(data=True))
         self.until(call.done, "the answer to the retreat")
         return call.result().success
 
