@@ -35,7 +35,7 @@ test: ## Check style and types, then run the tests
 	ran=0; said=$$(mktemp -d); trap 'rm -rf "$$said"' EXIT; \
 	for part in "-n 2 --dist loadfile --max-worker-restart=0 $(LIBRARIES)" "$(NODES)"; do \
 	  [ ! -e "$$said/part" ] || mv "$$said/part" "$$said/first"; \
-	  $(IN_ENV) python -m pytest -m "not long" $$part $(ARGS) 2>&1 | tee "$$said/part"; code=$${PIPESTATUS[0]}; \
+	  $(IN_ENV) python -m pytest -m "not long" $$part $(ARGS) 2>&1 | tee -i "$$said/part"; code=$${PIPESTATUS[0]}; \
 	  [ $$code -eq 5 ] || ran=1; [ $$code -eq 0 ] || [ $$code -eq 5 ] || status=1; \
 	done; [ $$ran -eq 1 ] || status=5; \
 	sed -nE '/^=+ (ERRORS|FAILURES) =+$$/,$$ p' "$$said/first" | sed '1i of the first part, once more:'; exit $$status
