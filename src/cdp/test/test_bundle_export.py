@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import onnx
 import onnxruntime
-import openvino
 import pytest
 
 from cdp.bundle import Bundle, BundleError
 from cdp.bundle.policy import load_policy
 from cdp.cli import main
 from cdp.config import to_mapping
+from cdp.runtime.openvino_core import openvino_core
 
 ROOT = Path(__file__).parents[3]
 MODELS = ("encoder", "denoiser")
@@ -47,7 +47,7 @@ def test_each_model_carries_the_policy_and_the_hash_of_its_weights(tiny_bundle, 
     assert set(json.loads(found["cdp.inputs"])) == {each.name for each in session.get_inputs()}
     assert set(json.loads(found["cdp.outputs"])) == {each.name for each in session.get_outputs()}
     onnx.checker.check_model(str(tiny_bundle / f"{model}.onnx"))
-    read = openvino.Core().read_model(str(tiny_bundle / f"{model}.onnx")).get_rt_info()
+    read = openvino_core().read_model(str(tiny_bundle / f"{model}.onnx")).get_rt_info()
     assert read["framework"]["cdp.model"].value == model
 
 

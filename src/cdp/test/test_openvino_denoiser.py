@@ -18,6 +18,7 @@ from cdp.networks.config import DenoiserConfig
 from cdp.networks.policy import build_policy
 from cdp.runtime import PolicyRuntime, RuntimeConfig, engine_openvino, openvino_networks
 from cdp.runtime.config import JoinConfig
+from cdp.runtime.openvino_core import openvino_core
 from cdp.runtime.openvino_networks import Request, open_denoiser
 from cdp.runtime.openvino_norms import fuse_norms
 from cdp.runtime.openvino_split import SplitDenoiser, split_denoiser
@@ -55,7 +56,7 @@ def bundle_of(tiny_policy, denoiser, folder):
 
 
 def read_denoiser(bundle):
-    read = openvino.Core().read_model(str(bundle.denoiser_path))
+    read = openvino_core().read_model(str(bundle.denoiser_path))
     width = read.input("cond").get_partial_shape()[1].get_length()
     read.reshape({"x": list(SHAPE), "t": [1], "cond": [1, width]})
     return read, width
@@ -73,11 +74,11 @@ def dit(bundles):
 
 
 def compiled(model):
-    return openvino.Core().compile_model(model, "CPU", SETTINGS)
+    return openvino_core().compile_model(model, "CPU", SETTINGS)
 
 
 def whole_and_split(read):
-    core = openvino.Core()
+    core = openvino_core()
     request = core.compile_model(read, "CPU", SETTINGS).create_infer_request()
     parts = split_denoiser(read)
     if parts is None:

@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import numpy as np
 import onnxruntime
-import openvino
 import pytest
 import torch
 from hypothesis import given, settings
@@ -19,6 +18,7 @@ from cdp.diffusion.sampler import sample
 from cdp.diffusion.schedule import Schedule
 from cdp.geometry import matrix_to_rot6d, rot6d_to_matrix
 from cdp.runtime import InferenceError, PolicyRuntime, RuntimeConfig
+from cdp.runtime.openvino_core import openvino_core
 from cdp.runtime.policy import Given, Overlap
 
 BACKENDS = ("openvino", "onnxruntime")
@@ -138,7 +138,7 @@ def test_another_window_is_refused(bundle, runtimes, part):
 
 def test_bf16_is_close_where_the_cpu_has_it_and_refused_where_it_would_be_emulated(bundle, runtimes):
     config = RuntimeConfig(precision="bf16")
-    if "BF16" not in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+    if "BF16" not in openvino_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
         with pytest.raises(InferenceError, match="AVX512_BF16"):
             PolicyRuntime(bundle, config)
         return
@@ -206,7 +206,7 @@ def test_a_provider_that_onnxruntime_lacks_is_refused_in_one_line(bundle, provid
 
 
 def test_precision_auto_is_bf16_only_where_the_cpu_has_it_and_is_told(bundle):
-    native = "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    native = "BF16" in openvino_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     runtime = PolicyRuntime(bundle, RuntimeConfig(precision="auto"))
     assert runtime.precision == ("bf16" if native else "fp32") and runtime.engine.startswith(f"openvino cpu {runtime.precision}, ")
     assert PolicyRuntime(bundle, RuntimeConfig()).precision == "fp32", "never unasked"

@@ -9,13 +9,14 @@ from cdp.bundle import Bundle
 from cdp.runtime import PolicyRuntime, RuntimeConfig
 from cdp.runtime.frames import FrameEncoder
 from cdp.runtime.networks import of_pixels
+from cdp.runtime.openvino_core import openvino_core
 from cdp.runtime.openvino_networks import Request, open_encoder
 
 SHAPES = {"image": (1, 2, 3, 8, 6), "lowdim": (1, 2, 5)}
 
 
 def compiled(model):
-    return openvino.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    return openvino_core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
 
 
 def encoder(between, *, frames=2):

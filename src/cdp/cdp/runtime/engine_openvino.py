@@ -9,6 +9,7 @@ from cdp.bundle.reader import Bundle
 from cdp.runtime.config import RuntimeConfig
 from cdp.runtime.errors import InferenceError
 from cdp.runtime.networks import Engine, Network, Part, absent, first_line
+from cdp.runtime.openvino_core import openvino_core
 from cdp.runtime.openvino_networks import open_denoiser, open_encoder
 from cdp.runtime.openvino_split import TIME
 
@@ -23,7 +24,7 @@ def open_engine(bundle: Bundle, config: RuntimeConfig) -> Engine:
         import openvino
     except ImportError as error:
         raise InferenceError(absent("openvino", "onnxruntime", error)) from None
-    core = openvino.Core()
+    core = openvino_core()
     precision = _precision(core, config.precision)
     properties: dict[str, Any] = {
         "INFERENCE_NUM_THREADS": config.threads,
