@@ -7,8 +7,10 @@ from motions import GUARD, START_M, assert_no_jump, standing_at_the_start
 from cdp_franka.kinematics import forward
 
 TOLERANCE_M = GUARD["workspace_tolerance_m"]
-# What the arm's measured height, from which the guard begins, may differ by from the one that was seen here.
-SEEN_M = 0.001
+# How far an arm may creep whose target does not move: friction holds it off by so much.
+CREEP_M = 0.003
+# The driver's reference comes to rest at the guard's target to within this.
+SETTLED_M = 2e-4
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -53,29 +55,31 @@ def test_an_arm_just_outside_is_engaged_may_come_in_and_not_leave_again(stack, t
     floor_m = hand_m + 0.006
     stack.engage()
     first = len(stack.joints)
+    # Until the engage the driver has held the target of before.
     stack.run(1.0)
-    assert abs(stack.here()[2] - hand_m) < SEEN_M, "engaged, and nobody moves it"
-    # Until the engage the driver has held the target of before, from which friction has kept the arm a little off.
     stack.desired.clear()
+    stack.until(lambda: stack.desired, "the target")
+    engaged_m = height(stack.desired[0][1])
+    assert abs(engaged_m - hand_m) < CREEP_M and abs(stack.here()[2] - hand_m) < CREEP_M, "engaged where it is, and nobody moves it"
     stack.wish = lambda _: stack.here() - np.array([0.0, 0.0, 0.05])
     stack.run(2.0)
     lowest_m = min(height(position) for _, position in stack.desired)
-    assert lowest_m > hand_m - SEEN_M
+    assert lowest_m > engaged_m - SETTLED_M
 
-    stack.go(START_M + np.array([0.0, 0.0, 0.05]), within_m=0.02)
+    stack.go(START_M + np.array([0.0, 0.0, 0.1]))
     assert stack.here()[2] > floor_m + 0.02
     inside = len(stack.desired)
     stack.wish = lambda _: stack.here() - np.array([0.0, 0.0, 0.05])
     stack.until(lambda: height(stack.desired[-1][1]) < floor_m + 0.001, "the target back at the floor")
     stack.run(2.0)
     back_m = min(height(position) for _, position in stack.desired[inside:])
-    assert back_m > floor_m - 1e-4, "closed behind the arm"
+    assert back_m > floor_m - SETTLED_M, "closed behind the arm"
     assert_no_jump(stack.desired, stack.interface == "joint", "the command")
     assert_no_jump(stack.joints[first:], True, "the arm")
     table.append(
         (
             f"{stack.interface}: engaged 6 mm below the box",
-            f"pushed down: target at most {1e3 * (hand_m - lowest_m):.1f} mm lower; up and down again: "
+            f"pushed down: target at most {1e3 * (engaged_m - lowest_m):.2f} mm lower; up and down again: "
             f"lowest {1e3 * (back_m - floor_m):+.1f} mm from the floor; {1e3 * (TOLERANCE_M + 0.005):.0f} mm below it is refused",
         )
     )
