@@ -29,6 +29,7 @@ help: ## List the targets
 build: ## Install what is missing, build the workspace
 	@$(SETUP)
 
+# `make`, not the variable: with that in its recipe `make -n test` would run it. The second part prints a thousand lines after a failure of the first.
 test: ## Check style and types, then run the tests
 	@$(SETUP) --test
 	@status=0; make --no-print-directory lint || { echo "lint failed: see above; the tests run all the same"; status=1; }; \
@@ -38,7 +39,7 @@ test: ## Check style and types, then run the tests
 	  $(IN_ENV) python -m pytest -m "not long" $$part $(ARGS) 2>&1 | tee -i "$$said/part"; code=$${PIPESTATUS[0]}; \
 	  [ $$code -eq 5 ] || ran=1; [ $$code -eq 0 ] || [ $$code -eq 5 ] || status=1; \
 	done; [ $$ran -eq 1 ] || status=5; \
-	sed -nE '/^=+ (ERRORS|FAILURES) =+$$/,$$ p' "$$said/first" | sed '1i of the first part, once more:'; exit $$status
+	sed -nE '/^=+ (ERRORS|FAILURES) =+$$/,$$ p' "$$said/first" | sed '1i What failed in the first part, once more:'; exit $$status
 
 test-long: ## Run the tests that are too long for every change
 	@$(SETUP) --test
